@@ -1,0 +1,153 @@
+// Package events holds the facts: what happened to an order, as it stands in the log for ever. It knows the event types and
+// their versions, their bytes, their subjects and digests, and the order document that events fold into. It imports the
+// standard library alone, so that every wing may import it.
+package events
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DefaultCell is the cell of a deployment that has one primary. A position is unique within its cell.
+const DefaultCell = 1
+
+// Type names what happened. It is the last part of the event's subject.
+type Type string
+
+// The event types of this version.
+const (
+	OrderPlaced      Type = "order.placed"
+	OrderCompleted   Type = "order.completed"
+	OrderRejected    Type = "order.rejected"
+	TaskOffered      Type = "task.offered"
+	TaskAccepted     Type = "task.accepted"
+	TaskRejected     Type = "task.rejected"
+	TaskResultPosted Type = "task.result_posted"
+	TenantChanged    Type = "tenant.changed"
+	ProviderChanged  Type = "provider.changed"
+	RouteChanged     Type = "route.changed"
+	ProductChanged   Type = "product.changed"
+	VendorChanged    Type = "vendor.changed"
+)
+
+// ErrUnknown says that this version of the code does not know the event's type or its schema version: it was written by a
+// newer one. The event is whole; a reader stops rather than skips it.
+var ErrUnknown = errors.New("event of an unknown type or version")
+
+// Event is one fact. Its JSON, made once by Encode, is the log row, the stream message's body and what the digest covers.
+type Event struct {
+	Position int64 `json:"-"` // beside the bytes, not in them: the log's key and the stream's sequence
+
+	Cell         int       `json:"cell"`
+	Type         Type      `json:"type"`
+	Version      int       `json:"version"` // of the payload's schema
+	Time         time.Time `json:"time"`    // UTC, microseconds
+	Tenant       string    `json:"tenant,omitempty"`
+	BusinessType string    `json:"business_type,omitempty"`
+	Provider     string    `json:"provider,omitempty"` // the provider it is addressed to
+	OrderID      string    `json:"order_id,omitempty"`
+	OrderVersion int64     `json:"order_version,omitempty"` // the order's version after this event
+	TaskID       string    `json:"task_id,omitempty"`
+	// Status and FulfillmentStatus are the order's after this event, where it changed them.
+	Status            OrderStatus       `json:"status,omitempty"`
+	FulfillmentStatus FulfillmentStatus `json:"fulfillment_status,omitempty"`
+	Traceparent       string            `json:"traceparent,omitempty"` // W3C Trace Context of the request
+	Data              any               `json:"data"`                  // *Placed, *Offered, … by Type
+}
+
+// schema tells for a type its newest payload version and how to make an empty payload.
+type schema struct {
+	version int
+	empty   func() any
+}
+
+func schemaOf(t Type) (schema, bool) {
+	switch t {
+	case OrderPlaced:
+		return schema{1, func() any { return new(Placed) }}, true
+	case OrderCompleted, OrderRejected:
+		return schema{1, func() any { return new(Closed) }}, true
+	case TaskOffered:
+		return schema{1, func() any { return new(Offered) }}, true
+	case TaskAccepted:
+		return schema{1, func() any { return new(Accepted) }}, true
+	case TaskRejected:
+		return schema{1, func() any { return new(Rejection) }}, true
+	case TaskResultPosted:
+		return schema{1, func() any { return new(ResultPosted) }}, true
+	case TenantChanged:
+		return schema{1, func() any { return new(Tenant) }}, true
+	case ProviderChanged:
+		return schema{1, func() any { return new(Provider) }}, true
+	case RouteChanged:
+		return schema{1, func() any { return new(Route) }}, true
+	case ProductChanged:
+		return schema{1, func() any { return new(Product) }}, true
+	case VendorChanged:
+		return schema{1, func() any { return new(Vendor) }}, true
+	}
+	return schema{}, false
+}
+
+// Types lists all event types that this version writes and reads.
+func Types() []Type {
+	return []Type{
+		OrderPlaced, OrderCompleted, OrderRejected, TaskOffered, TaskAccepted, TaskRejected, TaskResultPosted,
+		TenantChanged, ProviderChanged, RouteChanged, ProductChanged, VendorChanged,
+	}
+}
+
+// New makes an event of the type's newest version. The time is cut to the microseconds that the databases keep.
+func New(t Type, at time.Time, data any) Event {
+	s, _ := schemaOf(t)
+	return Event{Cell: DefaultCell, Type: t, Version: s.version, Time: at.UTC().Truncate(time.Microsecond), Data: data}
+}
+
+// Encode gives the event's bytes. They are made once, when the event is appended, and copied from then on.
+func (e *Event) Encode() ([]byte, error) {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+	}
+	return body, nil
+}
+
+// envelope is an Event whose payload is still bytes.
+type envelope struct {
+	Event
+	Data json.RawMessage `json:"data"`
+}
+
+// Decode reads an event's bytes and upcasts its payload to the newest version. It returns ErrUnknown (test with
+// errors.Is) for a type or version it does not know, with everything but Data filled in.
+func Decode(position int64, body []byte) (Event, error) {
+	var env envelope
+	if err := json.Unmarshal(body, &env); err != nil {
+		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+	}
+	e := env.Event
+	e.Position = position
+	s, known := schemaOf(e.Type)
+	if !known || e.Version > s.version || e.Version < 1 {
+		return e, fmt.Errorf("position %d: %w: %s v%d", position, ErrUnknown, e.Type, e.Version)
+	}
+	data := s.empty()
+	if err := json.Unmarshal(env.Data, data); err != nil {
+		return Event{}, fmt.Errorf("decode %s at %d: %w", e.Type, position, err)
+	}
+	e.Data = data
+	return e, nil
+}
+
+// DecodeHeader reads everything but the payload; it knows no event as unknown.
+func DecodeHeader(position int64, body []byte) (Event, json.RawMessage, error) {
+	var env envelope
+	if err := json.Unmarshal(body, &env); err != nil {
+		return Event{}, nil, fmt.Errorf("decode event %d: %w", position, err)
+	}
+	e := env.Event
+	e.Position = position
+	return e, env.Data, nil
+}

@@ -1,0 +1,167 @@
+package events
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Placed is the payload of order.placed: what was submitted, with everything that was computed or resolved then.
+type Placed struct {
+	Channel     string          `json:"channel"`
+	ExternalRef string          `json:"external_ref"`
+	Region      string          `json:"region"`
+	Currency    string          `json:"currency"` // ISO 4217; all amounts are in its minor units
+	Lines       []PlacedLine    `json:"lines"`
+	Shipping    int64           `json:"shipping"`
+	Total       int64           `json:"total"`
+	Customer    *Customer       `json:"customer,omitempty"`
+	Attributes  json.RawMessage `json:"attributes,omitempty"`
+}
+
+// PlacedLine is a line as it was ordered.
+type PlacedLine struct {
+	LineID    string `json:"line_id"`
+	SKU       string `json:"sku"`
+	Name      string `json:"name,omitempty"`
+	VendorID  string `json:"vendor_id,omitempty"` // from the catalog, when the order was placed
+	Quantity  int64  `json:"quantity"`
+	UnitPrice int64  `json:"unit_price"`
+	Discount  int64  `json:"discount"`
+	Tax       int64  `json:"tax"`
+	Total     int64  `json:"total"` // quantity x unit_price - discount + tax
+}
+
+// Customer is whom the order is for.
+type Customer struct {
+	Name    string   `json:"name,omitempty"`
+	Email   string   `json:"email,omitempty"`
+	Phone   string   `json:"phone,omitempty"`
+	Address *Address `json:"address,omitempty"`
+}
+
+// Address is a postal address.
+type Address struct {
+	Line1      string `json:"line1,omitempty"`
+	Line2      string `json:"line2,omitempty"`
+	City       string `json:"city,omitempty"`
+	Region     string `json:"region,omitempty"`
+	PostalCode string `json:"postal_code,omitempty"`
+	Country    string `json:"country,omitempty"`
+}
+
+// Closed is the payload of order.completed and order.rejected.
+type Closed struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Offered is the payload of task.offered. Provider, business type and task id are in the event's header.
+type Offered struct {
+	Lines         []TaskQuantity `json:"lines"`
+	Attempt       int            `json:"attempt"`
+	AcceptBy      time.Time      `json:"accept_by,omitzero"`
+	CompleteBy    time.Time      `json:"complete_by,omitzero"`
+	DelegatedFrom string         `json:"delegated_from,omitempty"`
+	Routing       Routing        `json:"routing"`
+}
+
+// TaskQuantity is how much of a line a task was given.
+type TaskQuantity struct {
+	LineID   string `json:"line_id"`
+	Quantity int64  `json:"quantity"`
+}
+
+// Routing says why a provider was chosen.
+type Routing struct {
+	Policy     Policy      `json:"policy"`
+	Candidates []Candidate `json:"candidates"`
+	Why        string      `json:"why"`
+}
+
+// Candidate is a provider that was looked at when a task was offered.
+type Candidate struct {
+	Provider string  `json:"provider"`
+	Region   string  `json:"region,omitempty"` // the region by which it matched
+	Load     float64 `json:"load"`             // open tasks / max_load; 0 when the provider has no limit
+	Chosen   bool    `json:"chosen"`
+	Excluded string  `json:"excluded,omitempty"` // why it was left out
+}
+
+// Accepted is the payload of task.accepted.
+type Accepted struct{}
+
+// Rejection is the payload of task.rejected.
+type Rejection struct {
+	ReasonCode string `json:"reason_code"`
+	Blocking   bool   `json:"blocking"` // the provider is not asked again for this order
+	Message    string `json:"message,omitempty"`
+}
+
+// ResultPosted is the payload of task.result_posted.
+type ResultPosted struct {
+	ResultID   string          `json:"result_id"`
+	Outcome    Outcome         `json:"outcome"`
+	Lines      []ResultLine    `json:"lines"` // always explicit, also where the provider left them out
+	Tracking   []Tracking      `json:"tracking,omitempty"`
+	Payload    json.RawMessage `json:"payload,omitempty"`
+	OccurredAt time.Time       `json:"occurred_at,omitzero"` // by the provider's clock
+	TaskStatus TaskStatus      `json:"task_status"`          // the task's after this result
+	Late       bool            `json:"late,omitempty"`       // the order was no longer waiting for it
+}
+
+// ResultLine is the outcome of a quantity of a line.
+type ResultLine struct {
+	LineID   string      `json:"line_id"`
+	Quantity int64       `json:"quantity"`
+	Outcome  LineOutcome `json:"outcome"`
+}
+
+// Tracking is one parcel's reference.
+type Tracking struct {
+	Carrier string `json:"carrier,omitempty"`
+	Number  string `json:"number,omitempty"`
+	URL     string `json:"url,omitempty"`
+}
+
+// Tenant is the payload of tenant.changed and the tenant as stored.
+type Tenant struct {
+	ID   string `json:"tenant"`
+	Name string `json:"name,omitempty"`
+}
+
+// Provider is the payload of provider.changed and the provider as stored.
+type Provider struct {
+	ID            string   `json:"provider"`
+	Name          string   `json:"name,omitempty"`
+	BusinessTypes []string `json:"business_types"`
+	Regions       []string `json:"regions"`  // empty: every region
+	MaxLoad       int64    `json:"max_load"` // open tasks at most; 0: no limit
+}
+
+// Route is the payload of route.changed and the route as stored.
+type Route struct {
+	BusinessType string   `json:"business_type"`
+	Policy       Policy   `json:"policy"`
+	Regions      []string `json:"regions"`         // empty: every region
+	AcceptWithin int64    `json:"accept_within"`   // seconds; 0: no limit
+	CompleteIn   int64    `json:"complete_within"` // seconds; 0: no limit
+	MaxAttempts  int      `json:"max_attempts"`
+}
+
+// Product is the payload of product.changed and the product as stored.
+type Product struct {
+	SKU          string `json:"sku"`
+	Tenant       string `json:"tenant"`
+	Name         string `json:"name,omitempty"`
+	VendorID     string `json:"vendor_id,omitempty"`
+	ReorderLevel int64  `json:"reorder_level"`
+	TargetLevel  int64  `json:"target_level"` // 2 x reorder_level unless set
+	Discontinued bool   `json:"discontinued"`
+}
+
+// Vendor is the payload of vendor.changed and the vendor as stored.
+type Vendor struct {
+	ID     string `json:"vendor_id"`
+	Tenant string `json:"tenant"`
+	Name   string `json:"name,omitempty"`
+	Email  string `json:"email,omitempty"`
+}
