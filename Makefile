@@ -1,0 +1,73 @@
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# Where `make run` keeps its data and where run and demo listen.
+DATA ?= .data
+HTTP ?= 127.0.0.1:8080
+# What test and bench look at; PKG=./command narrows both.
+PKG ?= ./...
+# Test binaries at a time. Each may run a Postgres and a broker of its own, so more than four only get in each other's way.
+P ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+LDFLAGS := -X main.version=$(VERSION)
+
+# The linter takes minutes to build, so the binary is kept, under the versions it was made from and with.
+LINT_VERSION := $(shell sed -n 's|^[[:space:]]*github.com/golangci/golangci-lint/v2 \(v[^ ]*\).*|\1|p' tools.mod)
+LINT = .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/null | cut -d' ' -f1)
+GOFUMPT = go tool -modfile=tools.mod gofumpt
+
+.PHONY: help run demo setup build test lint lint-fix fmt bench chaos clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+run: build ## Start everything on DATA (.data) and HTTP (127.0.0.1:8080), send the sample orders through, keep serving
+	@exec bin/orderstore dev --data "$(DATA)" --http "$(HTTP)" --demo
+
+demo: build ## The same in a folder that is removed at the end, then exit
+	@dir=$$(mktemp -d) && chmod 755 "$$dir" && trap 'rm -rf "$$dir"' EXIT && \
+		bin/orderstore dev --data "$$dir/data" --http "$(HTTP)" --demo --exit-after-demo
+
+setup: ## Install what is missing on this machine (Debian, Ubuntu, Homebrew)
+	@scripts/setup
+
+build: quiet-setup ## Build the programs into bin/
+	@mkdir -p bin
+	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+test: quiet-setup ## Run every test with the race detector, against real Postgres and JetStream
+	go test -race -timeout 15m -p $(P) $(PKG)
+
+lint: $(LINT) ## Check style, import rules and formatting
+	@unformatted=$$($(GOFUMPT) -l .); [ -z "$$unformatted" ] || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
+	$(LINT) run --timeout 10m
+
+lint-fix: $(LINT) ## Mend what the linters can mend by themselves
+	$(LINT) run --timeout 10m --fix
+
+fmt: ## Format the Go files
+	@$(GOFUMPT) -l -w .
+
+bench: build ## Run the benchmarks, one package at a time
+	go test -run '^$$' -bench . -benchmem -timeout 30m -p 1 $(PKG)
+	$(if $(wildcard cmd/orderbench),bin/orderbench)
+
+chaos: build ## Kill and break things while orders flow, and check that nothing is lost
+	go test -race -count 1 -timeout 30m -run Chaos ./cmd/...
+	$(if $(wildcard internal/chaos),go test -race -count 1 -timeout 30m -tags chaos ./internal/chaos/...)
+
+clean: ## Remove what was built; DATA stays
+	rm -rf bin .cache coverage.out
+
+.PHONY: quiet-setup
+quiet-setup:
+	@scripts/setup --quiet
+
+$(LINT): tools.mod tools.sum
+	@echo "building golangci-lint $(LINT_VERSION), once"
+	@mkdir -p $(@D)
+	@go build -modfile=tools.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@touch $@
