@@ -1,0 +1,79 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// ErrNewerSchema is wrapped by the error of Migrate when the database has migrations this binary does not know.
+var ErrNewerSchema = errors.New("database schema is newer than this binary")
+
+// Migrations run one process at a time; the others try again each second for ten minutes.
+const (
+	migrateLockPeriodSeconds = 1
+	migrateLockAttempts      = 600
+)
+
+// Migrate brings the database at url to the newest migration in dir of fsys. Several processes may call it at once:
+// a session advisory lock lets one through, and the others find nothing left to do.
+func Migrate(ctx context.Context, url string, fsys fs.FS, dir string) (err error) {
+	cc, err := pgx.ParseConfig(url)
+	if err != nil {
+		return fmt.Errorf("parse postgres url: %w", err)
+	}
+	cc.RuntimeParams["application_name"] = "orderstore-migrate"
+	if cc.ConnectTimeout == 0 {
+		cc.ConnectTimeout = defaultConnectTimeout
+	}
+	db := stdlib.OpenDB(*cc)
+	defer func() {
+		if closeErr := db.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("close migration connection: %w", closeErr)
+		}
+	}()
+	provider, err := migrationProvider(db, fsys, dir)
+	if err != nil {
+		return fmt.Errorf("read migrations of database %s: %w", cc.Database, err)
+	}
+	if err := checkVersion(ctx, provider, cc.Database); err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate database %s: %w", cc.Database, err)
+	}
+	// Again, since a newer binary may have migrated while this one waited for the lock.
+	return checkVersion(ctx, provider, cc.Database)
+}
+
+func migrationProvider(db *sql.DB, fsys fs.FS, dir string) (*goose.Provider, error) {
+	sub, err := fs.Sub(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(migrateLockPeriodSeconds, migrateLockAttempts))
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectPostgres, db, sub,
+		goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+}
+
+func checkVersion(ctx context.Context, provider *goose.Provider, database string) error {
+	current, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read migration version of database %s: %w", database, err)
+	}
+	if current > known {
+		return sentence(ErrNewerSchema, "database %s is at migration %d, this binary knows %d: use a newer orderstore",
+			database, current, known)
+	}
+	return nil
+}
