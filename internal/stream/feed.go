@@ -1,0 +1,142 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	feedBuffer     = 4096             // messages on their way from the broker to the reader
+	pullExpiry     = 10 * time.Second // how long one pull request lives at the broker
+	pullHeartbeat  = 2 * time.Second  // a broker silent for twice this long counts as away
+	consumerIdle   = 30 * time.Second // after which the broker forgets a consumer nobody reads
+	consumerWithin = 5 * time.Second  // for the broker to answer
+)
+
+// errNotInStream says that the next message of the stream is not the next position.
+var errNotInStream = errors.New("the stream does not hold the next position")
+
+// feed is one consumer at the broker and what it has sent that was not taken yet. It acknowledges nothing: the reader's own
+// database knows how far it is.
+type feed struct {
+	messages chan jetstream.Msg
+	failed   chan error
+	done     chan struct{}
+	consume  jetstream.ConsumeContext
+}
+
+func openFeed(ctx context.Context, js jetstream.JetStream, after int64) (*feed, error) {
+	ctx, cancel := context.WithTimeout(ctx, consumerWithin)
+	defer cancel()
+	bounds, err := BoundsOf(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	if bounds.First > after+1 {
+		return nil, errNotInStream
+	}
+	consumer, err := js.CreateConsumer(ctx, Name, jetstream.ConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       uint64(after + 1), //nolint:gosec // positions are never negative
+		AckPolicy:         jetstream.AckNonePolicy,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: consumerIdle,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create consumer: %w", err)
+	}
+	f := &feed{
+		messages: make(chan jetstream.Msg, feedBuffer),
+		failed:   make(chan error, 1),
+		done:     make(chan struct{}),
+	}
+	f.consume, err = consumer.Consume(f.receive, jetstream.PullMaxMessages(feedBuffer), jetstream.PullExpiry(pullExpiry),
+		jetstream.PullHeartbeat(pullHeartbeat), jetstream.ConsumeErrHandler(f.fail))
+	if err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
+	return f, nil
+}
+
+func (f *feed) receive(msg jetstream.Msg) {
+	select {
+	case f.messages <- msg:
+	case <-f.done:
+	}
+}
+
+func (f *feed) fail(_ jetstream.ConsumeContext, err error) {
+	select {
+	case f.failed <- err:
+	default:
+	}
+}
+
+func (f *feed) stop() {
+	close(f.done)
+	f.consume.Stop()
+}
+
+// readStream takes what the stream has sent, after waiting for one message at most idleWait long. No records and no error
+// means that nothing came.
+func (f *Follower) readStream(ctx context.Context, limit int) ([]Record, error) {
+	if f.feed == nil {
+		feed, err := openFeed(ctx, f.cfg.JS, f.position)
+		if err != nil {
+			return nil, err
+		}
+		f.feed = feed
+	}
+	timer := time.NewTimer(idleWait)
+	defer timer.Stop()
+	select {
+	case msg := <-f.feed.messages:
+		return f.take(msg, limit)
+	case err := <-f.feed.failed:
+		return nil, fmt.Errorf("consumer: %w", err)
+	case <-ctx.Done():
+		return nil, nil
+	case <-timer.C:
+		return nil, nil
+	}
+}
+
+// take gathers the messages that are there, as long as each is the next position.
+func (f *Follower) take(msg jetstream.Msg, limit int) ([]Record, error) {
+	var records []Record
+	position, digest := f.position, f.digest
+	for {
+		r, err := recordOf(msg)
+		switch {
+		case err != nil && !errors.Is(err, ErrDiverged):
+			return records, err
+		case r.Position <= position:
+			// Seen before: the stream was cut and filled again.
+		case !r.follows(position, digest):
+			return records, f.skipTo(r.Position)
+		default:
+			records = append(records, r)
+			position, digest = r.Position, r.Digest
+		}
+		if len(records) >= limit {
+			return records, nil
+		}
+		select {
+		case msg = <-f.feed.messages:
+		default:
+			return records, nil
+		}
+	}
+}
+
+// skipTo gives up the consumer: what follows is read from the log, which is the truth where the stream has a hole or holds
+// what is not in the log.
+func (f *Follower) skipTo(position int64) error {
+	f.Close()
+	return fmt.Errorf("after %d came %d: %w", f.position, position, errNotInStream)
+}
