@@ -36,7 +36,7 @@ setup: ## Install what is missing on this machine (Debian, Ubuntu, Homebrew)
 
 build: quiet-setup ## Build the programs into bin/
 	@mkdir -p bin
-	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+	@go build -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
 
 test: quiet-setup ## Run every test with the race detector, against real Postgres and JetStream
 	go test -race -timeout 15m -p $(P) $(PKG)
