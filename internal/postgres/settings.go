@@ -1,0 +1,64 @@
+package postgres
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+)
+
+// serverCommand passes every setting on the command line: nothing written at an earlier start, by an earlier
+// version or by hand can then turn durability off.
+func serverCommand(inst installation, as identity, dataDir string, port int, cfg ClusterConfig, log *os.File) *exec.Cmd {
+	settings := tunedSettings(cfg.Durable)
+	settings["port"] = strconv.Itoa(port)
+	maps.Copy(settings, cfg.ExtraSettings)
+	args := []string{"-D", dataDir}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		args = append(args, "-c", name+"="+settings[name])
+	}
+	cmd := inst.command(as, "postgres", args...)
+	cmd.Dir = dataDir
+	cmd.Stdout, cmd.Stderr = log, log
+	endWithParent(cmd, deathFastShutdown)
+	return cmd
+}
+
+// tunedSettings suit one small machine that Postgres shares with the service.
+func tunedSettings(durable bool) map[string]string {
+	settings := map[string]string{
+		"listen_addresses":        loopback,
+		"unix_socket_directories": "", // a socket's path may have 107 bytes at most, a data directory's more
+		"max_connections":         "100",
+		"password_encryption":     "scram-sha-256",
+		"shared_buffers":          "256MB",
+		"wal_level":               "replica",
+		"wal_buffers":             "16MB",
+		"wal_compression":         "on", // a page image shrinks to a third; images follow checkpoints only, so CPU is little
+		"max_wal_size":            "2GB",
+		"min_wal_size":            "256MB",
+		"checkpoint_timeout":      "15min",
+		"random_page_cost":        "1.1", // solid state disks
+		"jit":                     "off", // costs more than it saves on short statements
+		"autovacuum":              "on",
+		"timezone":                "UTC",
+		"log_timezone":            "UTC",
+		"log_line_prefix":         "%m [%p] ",
+		"log_checkpoints":         "off",
+		"logging_collector":       "off",
+		"log_destination":         "stderr",
+	}
+	if durable {
+		settings["fsync"] = "on"
+		settings["full_page_writes"] = "on"
+		settings["synchronous_commit"] = "on"
+		return settings
+	}
+	settings["fsync"] = "off"
+	settings["full_page_writes"] = "off"
+	settings["synchronous_commit"] = "off"
+	settings["shared_buffers"] = "128MB"
+	settings["max_connections"] = "300" // many parallel tests, each with a pool
+	return settings
+}
