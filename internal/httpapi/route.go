@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/fault"
+)
+
+// Handler answers a request of a caller who is known to be allowed to ask. Public routes get the zero Identity.
+type Handler func(c echo.Context, who auth.Identity) error
+
+// Route is one line of the table that says who may do what.
+type Route struct {
+	Method string
+	Path   string // in echo's form: /v1/orders/:id
+	Scope  string // that the token has to carry
+	Kinds  []auth.Kind
+	Public bool // no token is asked for or looked at; Scope and Kinds are empty
+	// MaxBody is the largest body in bytes: 0 for DefaultMaxBody, NoLimit for streams that bound each line themselves.
+	MaxBody int64
+	Handler Handler
+}
+
+// Limits of bodies, in bytes.
+const (
+	DefaultMaxBody = 1 << 20
+	NoLimit        = -1
+)
+
+// Authenticator says who a token belongs to, and whether somebody known before still may go on.
+type Authenticator interface {
+	Authenticate(ctx context.Context, bearer string) (auth.Identity, error)
+	Check(who auth.Identity) error
+}
+
+// Mount adds the routes. A route that is not public and has no scope is a mistake of the program: it panics at start.
+func Mount(e *echo.Echo, authn Authenticator, routes []Route) {
+	for _, r := range routes {
+		if r.Public != (r.Scope == "") || r.Public && len(r.Kinds) > 0 {
+			panic("httpapi: " + r.Method + " " + r.Path + " must either be public or have a scope")
+		}
+		e.Add(r.Method, r.Path, r.handle(authn))
+	}
+}
+
+// AuthRoutes are the public routes of the token issuer.
+func AuthRoutes(i *auth.Issuer) []Route {
+	public := func(method, path string, h echo.HandlerFunc) Route {
+		return Route{Method: method, Path: path, Public: true, Handler: func(c echo.Context, _ auth.Identity) error { return h(c) }}
+	}
+	return []Route{
+		public(http.MethodPost, "/oauth/token", i.Token),
+		public(http.MethodGet, "/.well-known/jwks.json", i.JWKS),
+		public(http.MethodGet, "/.well-known/oauth-authorization-server", i.Metadata),
+	}
+}
+
+func (r Route) handle(authn Authenticator) echo.HandlerFunc {
+	limit := r.MaxBody
+	if limit == 0 {
+		limit = DefaultMaxBody
+	}
+	return func(c echo.Context) error {
+		if err := limitBody(c, limit); err != nil {
+			return err
+		}
+		if r.Public {
+			return r.Handler(c, auth.Identity{})
+		}
+		who, err := authenticate(c, authn)
+		if err != nil {
+			return err
+		}
+		if len(r.Kinds) > 0 && !slices.Contains(r.Kinds, who.Kind) {
+			return fault.New(fault.Forbidden, "this is not for clients of kind %s", who.Kind)
+		}
+		if !who.Has(r.Scope) {
+			c.Response().Header().Set("WWW-Authenticate", `Bearer realm="orderstore", error="insufficient_scope", scope="`+r.Scope+`"`)
+			return fault.New(fault.Forbidden, "the token lacks the scope %s", r.Scope)
+		}
+		return r.Handler(c, who)
+	}
+}
+
+// limitBody refuses what says it is too large before reading any of it, and cuts what did not say.
+func limitBody(c echo.Context, limit int64) error {
+	if limit == NoLimit {
+		return nil
+	}
+	req := c.Request()
+	if req.ContentLength > limit {
+		return tooLarge(limit)
+	}
+	if req.ContentLength != 0 {
+		req.Body = http.MaxBytesReader(c.Response(), req.Body, limit)
+	}
+	return nil
+}
+
+func tooLarge(limit int64) error {
+	return fault.New(fault.TooLarge, "the body is larger than %d bytes", limit)
+}
+
+// authenticate takes the token from one Authorization header and from nowhere else.
+func authenticate(c echo.Context, authn Authenticator) (auth.Identity, error) {
+	req := c.Request()
+	headers := req.Header["Authorization"]
+	if len(headers) > 1 {
+		return auth.Identity{}, fault.New(fault.BadParameter, "two Authorization headers")
+	}
+	if strings.Contains(req.URL.RawQuery, "access_token=") {
+		return auth.Identity{}, fault.New(fault.Unauthorized, "a token is never accepted in the query")
+	}
+	if len(headers) == 0 {
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="orderstore"`)
+		return auth.Identity{}, fault.New(fault.Unauthorized, "an access token is needed")
+	}
+	scheme, token, ok := strings.Cut(headers[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="orderstore"`)
+		return auth.Identity{}, fault.New(fault.Unauthorized, "an access token is needed: Authorization: Bearer")
+	}
+	who, err := authn.Authenticate(req.Context(), token)
+	if err != nil {
+		return auth.Identity{}, err
+	}
+	setCaller(c, authn, who)
+	return who, nil
+}

@@ -1,0 +1,94 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// sseWriteTimeout is how long one event may take to get into the client's connection; a client that reads slower is cut
+// and comes back with Last-Event-ID.
+const sseWriteTimeout = 10 * time.Second
+
+// SSE writes server-sent events to one client. It is for one goroutine.
+type SSE struct {
+	ctx     context.Context
+	w       http.ResponseWriter
+	control *http.ResponseController
+	buf     bytes.Buffer
+	caller  *caller
+}
+
+// Stream answers 200 with the headers of an event stream and sends them.
+func Stream(c echo.Context) (*SSE, error) {
+	h := c.Response().Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx holds events back without it
+	s := &SSE{
+		ctx:     c.Request().Context(),
+		w:       c.Response(),
+		control: http.NewResponseController(c.Response()),
+		caller:  callerOf(c),
+	}
+	c.Response().WriteHeader(http.StatusOK)
+	return s, s.Comment()
+}
+
+// Event sends one event. An empty id or event is left out; data may have several lines. It fails when the client is gone,
+// too slow, or no longer allowed to listen: then the handler returns.
+func (s *SSE) Event(id, event string, data []byte) error {
+	s.field("id", id)
+	s.field("event", event)
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		s.buf.WriteString("data: ")
+		s.buf.Write(bytes.TrimSuffix(line, []byte("\r")))
+		s.buf.WriteByte('\n')
+	}
+	s.buf.WriteByte('\n')
+	return s.send()
+}
+
+// Comment sends a line that clients ignore: it keeps proxies from closing the connection and finds out whether the client
+// is still there and still allowed. Send one at least every 15 s.
+func (s *SSE) Comment() error {
+	s.buf.WriteString(":\n\n")
+	return s.send()
+}
+
+// field writes a one-line field; a line break in it would start another one, so it is cut there.
+func (s *SSE) field(name, value string) {
+	if value == "" {
+		return
+	}
+	if i := strings.IndexAny(value, "\r\n\x00"); i >= 0 {
+		value = value[:i]
+	}
+	s.buf.WriteString(name + ": " + value + "\n")
+}
+
+func (s *SSE) send() error {
+	defer s.buf.Reset()
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	if s.caller != nil {
+		if err := s.caller.authn.Check(s.caller.who); err != nil {
+			return err
+		}
+	}
+	// Not every ResponseWriter has deadlines; where there is one, it is set anew for each event.
+	_ = s.control.SetWriteDeadline(time.Now().Add(sseWriteTimeout))
+	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
+		return fmt.Errorf("write event: %w", err)
+	}
+	if err := s.control.Flush(); err != nil {
+		return fmt.Errorf("flush event: %w", err)
+	}
+	return nil
+}
