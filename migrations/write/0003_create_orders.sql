@@ -55,5 +55,11 @@ CREATE TABLE registry (
 );
 CREATE INDEX registry_position ON registry (position);
 
+-- How many tasks each provider has open. Written with the events that open and end them.
+CREATE TABLE provider_load (
+    provider text   PRIMARY KEY,
+    open     bigint NOT NULL
+) WITH (fillfactor = 50);
+
 -- +goose Down
-DROP TABLE registry, idempotency_keys, results, tasks, orders;
+DROP TABLE provider_load, registry, idempotency_keys, results, tasks, orders;

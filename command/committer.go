@@ -1,0 +1,434 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/postgres"
+)
+
+const (
+	queueLength  = 4096                   // commands waiting; more are refused
+	roundLength  = 512                    // commands in one transaction
+	giveUpAfter  = 10 * time.Second       // a round that the database does not take is answered with 503
+	retryPause   = 100 * time.Millisecond // between tries of a round while the database is away
+	answerWithin = 15 * time.Second       // a caller waits no longer than this
+)
+
+// codeHeadMoved is raised by advance_log_head.
+const codeHeadMoved = "OS001"
+
+// Tip hears how far the log is.
+type Tip interface{ Advance(position int64) }
+
+// Config is what a committer works with.
+type Config struct {
+	Pool   *pgxpool.Pool
+	Tip    Tip
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Committer commits commands in rounds: all that were waiting while the last commit was in flight go into one transaction,
+// which gives their events the next positions. Several committers, in as many processes, may work on one log: the log's head is
+// moved by compare-and-set, and a round that finds it moved is decided anew.
+type Committer struct {
+	store   *store
+	tip     Tip
+	now     func() time.Time
+	logger  *slog.Logger
+	queue   chan *job
+	changed chan struct{} // the registry changed: unrouted orders may have a provider now
+
+	head     head
+	registry *Registry
+	ready    bool // head and registry are loaded
+}
+
+type job struct {
+	command Command
+	key     *Key
+	done    chan outcome
+}
+
+type outcome struct {
+	answer Answer
+	err    error
+}
+
+// NewCommitter makes a committer. It does nothing until Run.
+func NewCommitter(cfg Config) *Committer {
+	return &Committer{
+		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, now: cfg.Now, logger: cfg.Logger,
+		queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(),
+	}
+}
+
+// Submit hands a command over and waits until it is committed. It returns a *fault.Error: what the command is refused for;
+// fault.Overloaded when the queue is full; fault.OutcomeUnknown when ctx ends first, in which case sending the same command
+// again finds the truth.
+func (c *Committer) Submit(ctx context.Context, command Command, key *Key) (Answer, error) {
+	j := &job{command: command, key: key, done: make(chan outcome, 1)}
+	select {
+	case c.queue <- j:
+	default:
+		return Answer{}, fault.New(fault.Overloaded, "too many commands are waiting").Retry(time.Second)
+	}
+	timer := time.NewTimer(answerWithin)
+	defer timer.Stop()
+	select {
+	case o := <-j.done:
+		return o.answer, o.err
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return Answer{}, fault.New(fault.OutcomeUnknown, "the outcome is not known yet: send the same request again").Retry(time.Second)
+}
+
+// Name names the worker.
+func (c *Committer) Name() string { return "committer" }
+
+// Run commits until ctx ends; what is waiting then is refused with 503 and was not stored.
+func (c *Committer) Run(ctx context.Context) error {
+	defer c.refuseWaiting()
+	for {
+		jobs := c.gather(ctx)
+		if len(jobs) == 0 {
+			return nil
+		}
+		c.commit(context.WithoutCancel(ctx), jobs)
+	}
+}
+
+// gather waits for one command and takes all others that are waiting with it.
+func (c *Committer) gather(ctx context.Context) []*job {
+	var jobs []*job
+	select {
+	case j := <-c.queue:
+		jobs = append(jobs, j)
+	case <-ctx.Done():
+		return nil
+	}
+	for len(jobs) < roundLength {
+		select {
+		case j := <-c.queue:
+			jobs = append(jobs, j)
+		default:
+			return jobs
+		}
+	}
+	return jobs
+}
+
+func (c *Committer) refuseWaiting() {
+	for {
+		select {
+		case j := <-c.queue:
+			j.done <- outcome{err: unavailable(nil)}
+		default:
+			return
+		}
+	}
+}
+
+func unavailable(cause error) error {
+	return fault.Wrap(cause, fault.Unavailable, "orders cannot be stored at the moment").Retry(2 * time.Second)
+}
+
+// commit brings one round of commands to an end: each gets its answer.
+func (c *Committer) commit(ctx context.Context, jobs []*job) {
+	var unknown bool
+	for giveUp := c.now().Add(giveUpAfter); ; {
+		outcomes, err := c.attempt(ctx, jobs)
+		if err == nil {
+			deliver(jobs, outcomes)
+			return
+		}
+		c.ready = false // read the head again, whatever it was
+		switch {
+		case headMoved(err):
+			continue
+		case errors.Is(err, postgres.ErrOutcomeUnknown):
+			unknown = true
+		case !postgres.IsUnavailable(err):
+			c.isolate(ctx, jobs, err)
+			return
+		}
+		if c.now().After(giveUp) {
+			c.logger.ErrorContext(ctx, "commands cannot be stored", "commands", len(jobs), "cause", err)
+			deliver(jobs, failAll(jobs, giveUpFault(err, unknown)))
+			return
+		}
+		wait(ctx, retryPause)
+	}
+}
+
+func giveUpFault(cause error, unknown bool) error {
+	if unknown {
+		return fault.Wrap(cause, fault.OutcomeUnknown, "the outcome is not known yet: send the same request again").Retry(2 * time.Second)
+	}
+	return unavailable(cause)
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func headMoved(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == codeHeadMoved
+}
+
+// isolate commits the commands of a refused round one by one, so that the one that the database refuses spoils no other.
+func (c *Committer) isolate(ctx context.Context, jobs []*job, cause error) {
+	if len(jobs) > 1 {
+		for _, j := range jobs {
+			c.commit(ctx, []*job{j})
+		}
+		return
+	}
+	if full := diskFull(cause); full {
+		cause = unavailable(cause)
+	}
+	deliver(jobs, failAll(jobs, fmt.Errorf("commit command: %w", cause)))
+}
+
+// diskFull recognises class 53, insufficient resources.
+func diskFull(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && len(pgErr.Code) == 5 && pgErr.Code[:2] == "53"
+}
+
+func failAll(jobs []*job, err error) []outcome {
+	outcomes := make([]outcome, len(jobs))
+	for i := range outcomes {
+		outcomes[i].err = err
+	}
+	return outcomes
+}
+
+func deliver(jobs []*job, outcomes []outcome) {
+	for i, j := range jobs {
+		j.done <- outcomes[i]
+	}
+}
+
+// attempt decides and stores a round once. Its error is the database's; commands that are refused have theirs in the outcomes.
+func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error) {
+	if err := c.refresh(ctx); err != nil {
+		return nil, err
+	}
+	r := newRound(c.head, c.now().UTC().Truncate(time.Microsecond), c.registry)
+	if err := c.store.load(ctx, wanted(jobs), r); err != nil {
+		return nil, err
+	}
+	outcomes, replies, err := apply(r, jobs)
+	if err != nil {
+		r.undo()
+		return nil, err
+	}
+	p, err := r.encode()
+	if err != nil {
+		r.undo()
+		return nil, err
+	}
+	if err := answerAll(r, jobs, replies, outcomes); err != nil {
+		r.undo()
+		return nil, err
+	}
+	if len(r.events) == 0 {
+		return outcomes, c.store.keep(ctx, r)
+	}
+	if err := c.append(ctx, r, p); err != nil {
+		r.undo()
+		return nil, err
+	}
+	c.adopt(ctx, r, p)
+	return outcomes, nil
+}
+
+// append stores a round. Where the connection broke before the answer, the log tells whether the round is in it: no other round
+// has its digest.
+func (c *Committer) append(ctx context.Context, r *round, p *plan) error {
+	err := c.store.commit(ctx, r, p)
+	if !errors.Is(err, postgres.ErrOutcomeUnknown) {
+		return err
+	}
+	c.logger.WarnContext(ctx, "the answer to a commit was lost, looking it up", "position", p.to.position, "cause", err)
+	for giveUp := c.now().Add(giveUpAfter); ; {
+		stored, lookErr := c.store.holds(ctx, p.to)
+		if stored {
+			return nil
+		}
+		if lookErr == nil {
+			// Not there now; it may still come, and then the next attempt finds the head moved. So the same round is tried again
+			// from the same head until one of the two is in the log.
+			err = c.store.commit(ctx, r, p)
+		}
+		switch {
+		case err == nil:
+			return nil
+		case headMoved(err):
+			return c.movedByUs(ctx, p, err)
+		case c.now().After(giveUp):
+			return fmt.Errorf("%w: %w", postgres.ErrOutcomeUnknown, err)
+		}
+		wait(ctx, retryPause)
+	}
+}
+
+// movedByUs tells whether it was this very round that moved the head.
+func (c *Committer) movedByUs(ctx context.Context, p *plan, moved error) error {
+	stored, err := c.store.holds(ctx, p.to)
+	if err != nil {
+		return fmt.Errorf("%w: %w", postgres.ErrOutcomeUnknown, err)
+	}
+	if stored {
+		return nil
+	}
+	return moved
+}
+
+// refresh reads the log's end and what changed in the registry, unless nobody else can have moved it.
+func (c *Committer) refresh(ctx context.Context) error {
+	if c.ready {
+		return nil
+	}
+	h, err := c.store.head(ctx)
+	if err != nil {
+		return err
+	}
+	if h.position < c.head.position {
+		c.registry, c.head = newRegistry(), head{}
+	}
+	if err := c.store.registry(ctx, c.registry, c.head.position); err != nil {
+		return err
+	}
+	c.head, c.ready = h, true
+	c.tip.Advance(h.position)
+	return nil
+}
+
+// adopt makes a stored round the state that the next one starts from.
+func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
+	c.head = p.to
+	for _, e := range r.entries {
+		if err := c.registry.put(e); err != nil {
+			c.logger.ErrorContext(ctx, "reading the registry anew", "cause", err)
+			c.registry, c.head, c.ready = newRegistry(), head{}, false
+		}
+	}
+	c.tip.Advance(p.to.position)
+	if len(r.entries) > 0 {
+		select {
+		case c.changed <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func wanted(jobs []*job) *wants {
+	w := &wants{}
+	for _, j := range jobs {
+		j.command.wants(w)
+		if j.key != nil {
+			w.keys = append(w.keys, j.key.ref())
+		}
+	}
+	return w
+}
+
+// apply decides each command on what the ones before it left. An error that is not the command's refusal leaves the round
+// unusable.
+func apply(r *round, jobs []*job) ([]outcome, []*reply, error) {
+	outcomes, replies := make([]outcome, len(jobs)), make([]*reply, len(jobs))
+	pending := map[keyRef]int{} // the command that is the first under its key
+	for i, j := range jobs {
+		if j.key != nil {
+			if stored, ok := r.answers[j.key.ref()]; ok {
+				outcomes[i].answer, outcomes[i].err = stored.replay(j.key)
+				continue
+			}
+			if _, ok := pending[j.key.ref()]; ok {
+				continue // answered with the first one's answer, once that is made
+			}
+		}
+		rep, err := j.command.apply(r)
+		if err != nil {
+			if fault.CodeOf(err) == fault.Internal {
+				return nil, nil, err
+			}
+			outcomes[i].err = err
+			continue
+		}
+		replies[i] = &rep
+		if j.key != nil {
+			pending[j.key.ref()] = i
+		}
+	}
+	return outcomes, replies, nil
+}
+
+// answerAll makes the answers of all commands that were taken, before they are stored with them.
+func answerAll(r *round, jobs []*job, replies []*reply, outcomes []outcome) error {
+	for i, rep := range replies {
+		if rep == nil {
+			continue
+		}
+		answer, err := rep.answer()
+		if err != nil {
+			return err
+		}
+		outcomes[i].answer = answer
+		r.keep(jobs[i].key, answer)
+	}
+	for i, j := range jobs {
+		if replies[i] == nil && outcomes[i].err == nil && outcomes[i].answer.Status == 0 {
+			stored := r.answers[j.key.ref()]
+			outcomes[i].answer, outcomes[i].err = stored.replay(j.key)
+		}
+	}
+	return nil
+}
+
+// answer renders a reply.
+func (rep *reply) answer() (Answer, error) {
+	a := Answer{Status: rep.status, Body: rep.document, Replayed: rep.replayed}
+	if rep.order == nil {
+		a.Position = rep.position
+		return a, nil
+	}
+	o := rep.order.order
+	a.OrderID, a.ExternalRef, a.Position, a.Body = o.ID, o.ExternalRef, rep.order.position, rep.order.encoded
+	a.ETag = etag(o.Version)
+	if rep.task != "" {
+		task := o.Task(rep.task)
+		body, err := json.Marshal(task)
+		if err != nil {
+			return a, fmt.Errorf("encode task %s: %w", rep.task, err)
+		}
+		a.Body, a.ETag = body, etag(task.Version)
+	}
+	if rep.status == http.StatusCreated && rep.created {
+		a.Location = "/v1/orders/" + o.ID
+	}
+	return a, nil
+}
+
+func etag(version int64) string { return strconv.Quote(strconv.FormatInt(version, 10)) }

@@ -1,0 +1,104 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/orderstore/orderstore/internal/fault"
+)
+
+const (
+	roomAhead  = 20_000_000       // positions for which the log has partitions ready
+	houseEvery = 10 * time.Second // between looks at the log's room
+	dropEvery  = time.Hour        // between deletions of old answers
+	offerPage  = 500              // unrouted orders read at once
+)
+
+// Housekeeper does what the write side needs beside commands: it keeps room in the log, forgets old answers, and offers orders
+// that nobody could take once the registry has changed.
+type Housekeeper struct {
+	committer *Committer
+	logger    *slog.Logger
+	now       func() time.Time
+}
+
+// NewHousekeeper makes the housekeeper of a committer.
+func NewHousekeeper(c *Committer) *Housekeeper {
+	return &Housekeeper{committer: c, logger: c.logger, now: c.now}
+}
+
+// Name names the worker.
+func (h *Housekeeper) Name() string { return "housekeeper" }
+
+// Run works until ctx ends. Trouble is logged and tried again.
+func (h *Housekeeper) Run(ctx context.Context) error {
+	house, drop := time.NewTicker(houseEvery), time.NewTicker(dropEvery)
+	defer house.Stop()
+	defer drop.Stop()
+	h.try(ctx, "extend the log", h.extend)
+	h.try(ctx, "offer unrouted orders", h.offer)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-house.C:
+			h.try(ctx, "extend the log", h.extend)
+		case <-drop.C:
+			h.try(ctx, "forget answers", h.forget)
+		case <-h.committer.changed:
+			h.try(ctx, "offer unrouted orders", h.offer)
+		}
+	}
+}
+
+func (h *Housekeeper) try(ctx context.Context, what string, do func(context.Context) error) {
+	if err := do(ctx); err != nil && ctx.Err() == nil {
+		h.logger.WarnContext(ctx, "housekeeping is put off", "task", what, "cause", err)
+	}
+}
+
+func (h *Housekeeper) extend(ctx context.Context) error {
+	end, err := h.committer.store.head(ctx)
+	if err != nil {
+		return err
+	}
+	return h.committer.store.extend(ctx, end.position+roomAhead)
+}
+
+func (h *Housekeeper) forget(ctx context.Context) error {
+	return h.committer.store.forget(ctx, h.now().Add(-KeepAnswers))
+}
+
+// offer goes once through the orders that are unrouted now. Many are submitted at once, so that they share commits.
+func (h *Housekeeper) offer(ctx context.Context) error {
+	after := int64(0)
+	for {
+		page, err := h.committer.store.unrouted(ctx, after, offerPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		after = page[len(page)-1].position
+		if err := h.offerAll(ctx, page); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *Housekeeper) offerAll(ctx context.Context, page []unroutedOrder) error {
+	failed := make(chan error, len(page))
+	for _, order := range page {
+		go func() {
+			_, err := h.committer.Submit(ctx, &OfferOrder{OrderID: order.id}, nil)
+			failed <- err
+		}()
+	}
+	var all error
+	for range page {
+		if err := <-failed; err != nil && fault.CodeOf(err) != fault.NotFound {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}

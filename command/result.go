@@ -1,0 +1,173 @@
+package command
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/fault"
+)
+
+// PostResult is a provider's result for a task. It is applied once, however often it is sent: its id is the provider's.
+type PostResult struct {
+	onTask
+	Result events.ResultPosted
+	Hash   [sha256.Size]byte // of the result as it was sent
+}
+
+// seal computes the hash by which a result sent again is told from another one under the same id.
+func (c *PostResult) seal() error {
+	content, err := json.Marshal(struct {
+		TaskID string
+		Result *events.ResultPosted
+	}{c.TaskID, &c.Result})
+	if err != nil {
+		return fmt.Errorf("hash result: %w", err)
+	}
+	c.Hash = sha256.Sum256(content)
+	return nil
+}
+
+func (c *PostResult) wants(w *wants) {
+	c.onTask.wants(w)
+	w.results = append(w.results, resultRef{c.Provider, c.Result.ResultID})
+}
+
+func (c *PostResult) apply(r *round) (reply, error) {
+	state, task, err := c.find(r)
+	if err != nil {
+		return reply{}, err
+	}
+	if known, ok := r.results[resultRef{c.Provider, c.Result.ResultID}]; ok {
+		if known != c.Hash {
+			return reply{}, fault.New(fault.ResultConflict, "result %q was posted before with other content", c.Result.ResultID)
+		}
+		return reply{status: http.StatusOK, order: state, task: c.TaskID, replayed: true}, nil
+	}
+	if err := c.allowed(task, events.ActionResult); err != nil {
+		return reply{}, err
+	}
+	posted, err := complete(c.Result, task)
+	if err != nil {
+		return reply{}, err
+	}
+	d := r.decide(state, c.Traceparent)
+	if err := d.post(task, posted); err != nil {
+		return reply{}, err
+	}
+	r.change(d, state)
+	r.post(c)
+	return reply{status: http.StatusCreated, order: state, task: c.TaskID}, nil
+}
+
+// complete makes a result explicit: which quantity of which line had which outcome, and what the task is after it.
+func complete(posted events.ResultPosted, task *events.Task) (*events.ResultPosted, error) {
+	open := map[string]int64{}
+	left := int64(0)
+	for _, line := range task.Lines {
+		open[line.LineID] = line.Open()
+		left += line.Open()
+	}
+	if err := checkLines(posted.Lines, open); err != nil {
+		return nil, err
+	}
+	if len(posted.Lines) == 0 {
+		posted.Lines = allLeft(task, posted.Outcome)
+	}
+	for _, done := range posted.Lines {
+		left -= done.Quantity
+	}
+	switch {
+	case posted.Outcome == events.OutcomeCompleted && left > 0:
+		return nil, fault.InvalidFields([]fault.Field{{
+			Pointer: "/lines",
+			Detail:  fmt.Sprintf("%d units of the task are not accounted for: name them, or send the outcome \"partial\"", left),
+		}})
+	case posted.Outcome == events.OutcomeFailed:
+		posted.TaskStatus = events.TaskIncomplete
+		posted.Lines = append(posted.Lines, restOf(task, posted.Lines, events.LineRejected)...)
+	case left > 0:
+		posted.TaskStatus = events.TaskStatusAccepted
+	default:
+		posted.TaskStatus = finalStatus(task, posted.Lines)
+	}
+	return &posted, nil
+}
+
+// checkLines checks a result's lines against what the task has open and lowers open by them.
+func checkLines(lines []events.ResultLine, open map[string]int64) error {
+	var bad []fault.Field
+	for i, done := range lines {
+		at := "/lines/" + strconv.Itoa(i)
+		left, known := open[done.LineID]
+		switch {
+		case !known:
+			bad = append(bad, fault.Field{Pointer: at + "/line_id", Detail: "the task has no such line"})
+		case done.Quantity > left:
+			bad = append(bad, fault.Field{Pointer: at + "/quantity", Detail: fmt.Sprintf("the task has %d of this line open", left)})
+		default:
+			open[done.LineID] = left - done.Quantity
+		}
+	}
+	if len(bad) > 0 {
+		return fault.InvalidFields(bad)
+	}
+	return nil
+}
+
+// allLeft is what a result without lines says: a completed task fulfilled all that was left, a failed one none of it.
+func allLeft(task *events.Task, outcome events.Outcome) []events.ResultLine {
+	if outcome == events.OutcomeFailed {
+		return []events.ResultLine{}
+	}
+	return restOf(task, nil, events.LineFulfilled)
+}
+
+// restOf is what the task has open beside the lines, all with one outcome.
+func restOf(task *events.Task, lines []events.ResultLine, outcome events.LineOutcome) []events.ResultLine {
+	rest := []events.ResultLine{}
+	for _, given := range task.Lines {
+		left := given.Open()
+		for _, done := range lines {
+			if done.LineID == given.LineID {
+				left -= done.Quantity
+			}
+		}
+		if left > 0 {
+			rest = append(rest, events.ResultLine{LineID: given.LineID, Quantity: left, Outcome: outcome})
+		}
+	}
+	return rest
+}
+
+// finalStatus is completed when the task fulfilled anything at all, incomplete otherwise.
+func finalStatus(task *events.Task, lines []events.ResultLine) events.TaskStatus {
+	for _, done := range lines {
+		if done.Outcome == events.LineFulfilled {
+			return events.TaskStatusCompleted
+		}
+	}
+	for _, given := range task.Lines {
+		if given.Fulfilled > 0 {
+			return events.TaskStatusCompleted
+		}
+	}
+	return events.TaskIncomplete
+}
+
+// post records the result, and the order's end where it is the last one that was waited for.
+func (d *Decision) post(task *events.Task, posted *events.ResultPosted) error {
+	if posted.OccurredAt.IsZero() {
+		posted.OccurredAt = d.at
+	}
+	e := events.New(events.TaskResultPosted, d.at, posted)
+	e.Provider, e.TaskID, e.BusinessType = task.Provider, task.ID, task.BusinessType
+	before := d.Order.Status
+	if err := d.record(e); err != nil {
+		return err
+	}
+	return d.close(before)
+}
