@@ -1,0 +1,166 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+)
+
+// Tenant is a user's account.
+type Tenant struct {
+	ID   string `json:"tenant"`
+	Name string `json:"name,omitempty"`
+
+	Meta Meta `json:"-"`
+}
+
+// Provider is a third party that can do the work of some business types.
+type Provider struct {
+	ID            string   `json:"provider"`
+	Name          string   `json:"name,omitempty"`
+	BusinessTypes []string `json:"business_types"`
+	Regions       []string `json:"regions"`  // none: every region
+	MaxLoad       int64    `json:"max_load"` // open tasks at most; 0: no limit
+
+	Meta Meta `json:"-"`
+}
+
+// The policies of a route.
+const (
+	PolicyAll         = "all"          // every matching provider gets a task
+	PolicyLeastLoaded = "least_loaded" // the one with the most room does
+)
+
+// Route says how the orders of a business type find their providers.
+type Route struct {
+	BusinessType   string   `json:"business_type"`
+	Policy         string   `json:"policy"`
+	Regions        []string `json:"regions"`         // none: every region
+	AcceptWithin   int64    `json:"accept_within"`   // seconds; 0: no limit
+	CompleteWithin int64    `json:"complete_within"` // seconds; 0: no limit
+	MaxAttempts    int      `json:"max_attempts"`
+
+	Meta Meta `json:"-"`
+}
+
+// Product is an article of a tenant's catalog.
+type Product struct {
+	SKU          string `json:"sku"`
+	Tenant       string `json:"tenant"`
+	Name         string `json:"name,omitempty"`
+	VendorID     string `json:"vendor_id,omitempty"`
+	ReorderLevel int64  `json:"reorder_level"`
+	TargetLevel  int64  `json:"target_level"` // 0: twice the reorder level
+	Discontinued bool   `json:"discontinued"`
+
+	Meta Meta `json:"-"`
+}
+
+// Vendor is where a tenant buys products.
+type Vendor struct {
+	ID     string `json:"vendor_id"`
+	Tenant string `json:"tenant"`
+	Name   string `json:"name,omitempty"`
+	Email  string `json:"email,omitempty"`
+
+	Meta Meta `json:"-"`
+}
+
+// The kinds of clients.
+const (
+	KindUser      = "user"
+	KindProvider  = "provider"
+	KindAuxiliary = "auxiliary"
+	KindOperator  = "operator"
+)
+
+// ClientSpec says what a new client may do, and for whom: a tenant, provider or system, by its kind.
+type ClientSpec struct {
+	Kind     string   `json:"kind"`
+	Tenant   string   `json:"tenant,omitempty"`
+	Provider string   `json:"provider,omitempty"`
+	System   string   `json:"system,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"` // none: all that the kind may have
+}
+
+// Credentials are a new client's. The secret is shown this once.
+type Credentials struct {
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+
+	Meta Meta `json:"-"`
+}
+
+// PutTenant creates or changes a tenant.
+func (c *Client) PutTenant(ctx context.Context, t Tenant) (Tenant, error) {
+	meta, err := c.put(ctx, t, "tenant", t.ID, &t, "tenants", t.ID)
+	t.Meta = meta
+	return t, err
+}
+
+// PutProvider registers or changes a provider. It takes effect everywhere within a second; orders that nobody could take
+// before are then offered.
+func (c *Client) PutProvider(ctx context.Context, p Provider) (Provider, error) {
+	meta, err := c.put(ctx, p, "provider", p.ID, &p, "providers", p.ID)
+	p.Meta = meta
+	return p, err
+}
+
+// PutRoute sets how orders of a business type are routed.
+func (c *Client) PutRoute(ctx context.Context, r Route) (Route, error) {
+	meta, err := c.put(ctx, r, "business_type", r.BusinessType, &r, "routes", r.BusinessType)
+	r.Meta = meta
+	return r, err
+}
+
+// PutProduct puts a product into its tenant's catalog.
+func (c *Client) PutProduct(ctx context.Context, p Product) (Product, error) {
+	meta, err := c.put(ctx, p, "sku", p.SKU, &p, "catalog", "products", p.SKU)
+	p.Meta = meta
+	return p, err
+}
+
+// PutVendor puts a vendor into its tenant's catalog.
+func (c *Client) PutVendor(ctx context.Context, v Vendor) (Vendor, error) {
+	meta, err := c.put(ctx, v, "vendor_id", v.ID, &v, "catalog", "vendors", v.ID)
+	v.Meta = meta
+	return v, err
+}
+
+// put sends a document to its address, without the member that the address has already.
+func (c *Client) put(ctx context.Context, document any, idName, id string, answer any, path ...string) (Meta, error) {
+	body, err := without(document, idName)
+	if err != nil {
+		return Meta{}, fmt.Errorf("put %s %s: %w", idName, id, err)
+	}
+	meta, err := c.do(ctx, write(http.MethodPut, body, append([]string{"v1", "admin"}, path...)...), answer)
+	if err != nil {
+		return meta, fmt.Errorf("put %s %s: %w", idName, id, err)
+	}
+	return meta, nil
+}
+
+func without(document any, name string) (map[string]json.RawMessage, error) {
+	b, err := json.Marshal(document)
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(b, &members); err != nil {
+		return nil, err
+	}
+	delete(members, name)
+	return members, nil
+}
+
+// CreateClient makes credentials for a party.
+func (c *Client) CreateClient(ctx context.Context, spec ClientSpec) (Credentials, error) {
+	var credentials Credentials
+	meta, err := c.do(ctx, write(http.MethodPost, spec, "v1", "admin", "clients"), &credentials)
+	credentials.Meta = meta
+	if err != nil {
+		return credentials, fmt.Errorf("create %s client: %w", spec.Kind, err)
+	}
+	return credentials, nil
+}

@@ -1,0 +1,170 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// SubmitOption changes how one order is submitted.
+type SubmitOption func(*request)
+
+// WithIdempotencyKey makes the submission carry this key instead of a random one, so that it stays the same over restarts
+// of the program. An order submitted twice is stored once in any case, by its channel and external_ref.
+func WithIdempotencyKey(key string) SubmitOption {
+	return func(r *request) { r.key = key }
+}
+
+// SubmitOrder submits an order. While the store is overloaded, restarting or out of reach it tries again under the same
+// Idempotency-Key, until ctx ends (Config.RetryFor where it has no deadline). Meta.Replayed says that the order had been
+// submitted before; its status is then today's. Other content under the same reference is a Problem with the code
+// order_conflict.
+func (c *Client) SubmitOrder(ctx context.Context, order OrderSubmission, options ...SubmitOption) (Order, error) {
+	r := write(http.MethodPost, order, "v1", "orders")
+	for _, option := range options {
+		option(&r)
+	}
+	var answer Order
+	meta, err := c.do(ctx, r, &answer)
+	answer.Meta = meta
+	if err != nil {
+		return answer, fmt.Errorf("submit order %s: %w", order.ExternalRef, err)
+	}
+	return answer, nil
+}
+
+// What GetOptions.Include may hold.
+const (
+	IncludeAuxiliary = "auxiliary"
+	IncludeTimeline  = "timeline"
+)
+
+// GetOptions are what one order is asked with; the zero value asks for the order as it is.
+type GetOptions struct {
+	Include []string
+	// Position makes the answer reflect at least this position of the log; the store waits for it.
+	Position int64
+	// IfNoneMatch is the ETag of a version that is known; GetOrder then returns ErrNotModified where it is still the newest.
+	IfNoneMatch string
+}
+
+// GetOrder reads an order. It returns a Problem with the code not_found for one that does not exist or belongs to others.
+func (c *Client) GetOrder(ctx context.Context, id string, options GetOptions) (Order, error) {
+	r := read("v1", "orders", id)
+	r.atLeast(options.Position)
+	if len(options.Include) > 0 {
+		r.query.Set("include", strings.Join(options.Include, ","))
+	}
+	if options.IfNoneMatch != "" {
+		r.header.Set("If-None-Match", options.IfNoneMatch)
+	}
+	var order Order
+	meta, err := c.do(ctx, r, &order)
+	order.Meta = meta
+	if err != nil {
+		return order, fmt.Errorf("get order %s: %w", id, err)
+	}
+	return order, nil
+}
+
+// OrderFilter selects orders; its zero value selects all.
+type OrderFilter struct {
+	Status       []string
+	Channel      string
+	BusinessType string
+	ExternalRef  string
+	CreatedFrom  time.Time // inclusive
+	CreatedTo    time.Time // exclusive
+	Text         string
+	Sort         string // the store's default when empty
+	PageSize     int    // 1 to 200; 0: the store's default
+	Position     int64  // as in GetOptions, for the first page
+}
+
+func (f OrderFilter) query() url.Values {
+	q := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	set("status", strings.Join(f.Status, ","))
+	set("channel", f.Channel)
+	set("business_type", f.BusinessType)
+	set("external_ref", f.ExternalRef)
+	set("text", f.Text)
+	set("sort", f.Sort)
+	set("created_from", instant(f.CreatedFrom))
+	set("created_to", instant(f.CreatedTo))
+	set("limit", count(f.PageSize))
+	return q
+}
+
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+func count(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// ListOrders goes through all orders of a filter, page by page. It ends after the first error.
+func (c *Client) ListOrders(ctx context.Context, filter OrderFilter) iter.Seq2[Order, error] {
+	r := read("v1", "orders")
+	r.query = filter.query()
+	r.atLeast(filter.Position)
+	return func(yield func(Order, error) bool) {
+		for page, err := range pages[Order](ctx, c, r) {
+			if err != nil {
+				yield(Order{Meta: page.meta}, fmt.Errorf("list orders: %w", err))
+				return
+			}
+			for _, order := range page.Items {
+				order.Meta = page.meta
+				if !yield(order, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+type page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next"`
+	meta  Meta
+}
+
+// pages reads a list from its first page to its last.
+func pages[T any](ctx context.Context, c *Client, r request) iter.Seq2[page[T], error] {
+	return func(yield func(page[T], error) bool) {
+		query := r.query
+		for next := ""; ; {
+			r.query = url.Values{}
+			for name, values := range query {
+				r.query[name] = values
+			}
+			if next != "" {
+				r.query.Set("next", next)
+			}
+			var p page[T]
+			meta, err := c.do(ctx, r, &p)
+			p.meta = meta
+			if !yield(p, err) || err != nil || p.Next == "" {
+				return
+			}
+			next = p.Next
+		}
+	}
+}

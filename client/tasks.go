@@ -1,0 +1,198 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Task is one provider's piece of work on one order.
+type Task struct {
+	ID               string     `json:"id"`
+	OrderID          string     `json:"order_id"`
+	Provider         string     `json:"provider"`
+	BusinessType     string     `json:"business_type"`
+	Status           string     `json:"status"` // offered, accepted, completed, incomplete, rejected, expired, …
+	SupportedActions []string   `json:"supported_actions"`
+	Version          int64      `json:"version"`
+	Attempt          int        `json:"attempt"`
+	AcceptBy         time.Time  `json:"accept_by,omitzero"`   // zero: no limit
+	CompleteBy       time.Time  `json:"complete_by,omitzero"` // zero: no limit
+	OfferedAt        time.Time  `json:"offered_at"`
+	UpdatedAt        time.Time  `json:"updated_at"`
+	DelegatedFrom    string     `json:"delegated_from,omitempty"`
+	Lines            []TaskLine `json:"lines"`
+	Rejected         *Rejection `json:"rejected,omitempty"`
+	Routing          Routing    `json:"routing"`
+
+	Meta Meta `json:"-"`
+}
+
+// What a task's SupportedActions may hold.
+const (
+	ActionAccept = "accept"
+	ActionReject = "reject"
+	ActionResult = "result"
+)
+
+// Allows tells whether the task supported an action when it was read.
+func (t *Task) Allows(action string) bool {
+	for _, supported := range t.SupportedActions {
+		if supported == action {
+			return true
+		}
+	}
+	return false
+}
+
+// TaskLine is what a task was given of a line, and what became of it.
+type TaskLine struct {
+	LineID    string `json:"line_id"`
+	Quantity  int64  `json:"quantity"`
+	Fulfilled int64  `json:"fulfilled"`
+	Rejected  int64  `json:"rejected"`
+	Cancelled int64  `json:"cancelled"`
+}
+
+// Open is what the task still owes of the line.
+func (l TaskLine) Open() int64 { return l.Quantity - l.Fulfilled - l.Rejected - l.Cancelled }
+
+// Routing says why a provider was chosen.
+type Routing struct {
+	Policy     string      `json:"policy"`
+	Candidates []Candidate `json:"candidates"`
+	Why        string      `json:"why"`
+}
+
+// Candidate is a provider that was looked at when the task was offered.
+type Candidate struct {
+	Provider string  `json:"provider"`
+	Region   string  `json:"region,omitempty"`
+	Load     float64 `json:"load"`
+	Chosen   bool    `json:"chosen"`
+	Excluded string  `json:"excluded,omitempty"` // why it was left out
+}
+
+// Rejection is why a provider does not take a task.
+type Rejection struct {
+	ReasonCode string `json:"reason_code"`
+	Blocking   bool   `json:"blocking"` // do not ask this provider again for this order
+	Message    string `json:"message,omitempty"`
+}
+
+// The outcomes of a result.
+const (
+	OutcomeCompleted = "completed" // without lines: all that was left is fulfilled
+	OutcomePartial   = "partial"
+	OutcomeFailed    = "failed"
+)
+
+// The outcomes of a quantity of a line.
+const (
+	LineFulfilled = "fulfilled"
+	LineRejected  = "rejected"
+	LineCancelled = "cancelled"
+)
+
+// ResultSubmission is a result as a provider posts it. It is applied once, however often it is sent under its ResultID.
+type ResultSubmission struct {
+	ResultID   string       `json:"result_id"` // the provider's own, unique for ever
+	Outcome    string       `json:"outcome"`
+	Lines      []ResultLine `json:"lines,omitempty"`
+	Tracking   []Tracking   `json:"tracking,omitempty"`
+	Payload    Object       `json:"payload,omitempty"`
+	OccurredAt time.Time    `json:"occurred_at,omitzero"` // by the provider's clock
+}
+
+// Result is a result as an order shows it.
+type Result struct {
+	ResultID   string       `json:"result_id"`
+	TaskID     string       `json:"task_id"`
+	Provider   string       `json:"provider"`
+	Outcome    string       `json:"outcome"`
+	Lines      []ResultLine `json:"lines"`
+	Tracking   []Tracking   `json:"tracking"`
+	Payload    Object       `json:"payload,omitempty"`
+	OccurredAt time.Time    `json:"occurred_at"`
+	PostedAt   time.Time    `json:"posted_at"`
+	Late       bool         `json:"late,omitempty"` // the order was no longer waiting for it
+}
+
+// ResultLine is the outcome of a quantity of a line.
+type ResultLine struct {
+	LineID   string `json:"line_id"`
+	Quantity int64  `json:"quantity"`
+	Outcome  string `json:"outcome"`
+}
+
+// Tracking is one parcel's reference.
+type Tracking struct {
+	Carrier string `json:"carrier,omitempty"`
+	Number  string `json:"number,omitempty"`
+	URL     string `json:"url,omitempty"`
+}
+
+// TaskFilter selects tasks of the provider's inbox; its zero value selects all.
+type TaskFilter struct {
+	Status   []string
+	PageSize int   // 1 to 200; 0: the store's default
+	Position int64 // as in GetOptions, for the first page
+}
+
+// ListTasks goes through the provider's tasks, page by page. It ends after the first error.
+func (c *Client) ListTasks(ctx context.Context, filter TaskFilter) iter.Seq2[Task, error] {
+	r := read("v1", "tasks")
+	if len(filter.Status) > 0 {
+		r.query.Set("status", strings.Join(filter.Status, ","))
+	}
+	if limit := count(filter.PageSize); limit != "" {
+		r.query.Set("limit", limit)
+	}
+	r.atLeast(filter.Position)
+	return func(yield func(Task, error) bool) {
+		for page, err := range pages[Task](ctx, c, r) {
+			if err != nil {
+				yield(Task{Meta: page.meta}, fmt.Errorf("list tasks: %w", err))
+				return
+			}
+			for _, task := range page.Items {
+				task.Meta = page.meta
+				if !yield(task, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// AcceptTask takes a task on. Where its state does not allow that, the Problem has the code task_state and says what it does.
+func (c *Client) AcceptTask(ctx context.Context, id string) (Task, error) {
+	return c.taskAction(ctx, id, "accept", struct{}{})
+}
+
+// RejectTask gives a task back; another provider may be asked.
+func (c *Client) RejectTask(ctx context.Context, id string, why Rejection) (Task, error) {
+	return c.taskAction(ctx, id, "reject", why)
+}
+
+// PostResult posts what became of a task, which need not have been accepted before. Meta.Replayed says that this ResultID
+// had been posted before.
+func (c *Client) PostResult(ctx context.Context, taskID string, result ResultSubmission) (Task, error) {
+	return c.taskAction(ctx, taskID, "result", result)
+}
+
+func (c *Client) taskAction(ctx context.Context, id, action string, body any) (Task, error) {
+	var task Task
+	meta, err := c.do(ctx, write(http.MethodPost, body, "v1", "tasks", id, action), &task)
+	if meta.Status == http.StatusOK && action == "result" {
+		meta.Replayed = true
+	}
+	task.Meta = meta
+	if err != nil {
+		return task, fmt.Errorf("%s task %s: %w", action, id, err)
+	}
+	return task, nil
+}
