@@ -33,9 +33,12 @@ func (e *HeldError) Error() string { return fmt.Sprintf("directory is in use by 
 // Unwrap returns ErrHeld.
 func (e *HeldError) Unwrap() error { return ErrHeld }
 
+// Path returns the file by which dir is locked.
+func Path(dir string) string { return filepath.Join(dir, lockFile) }
+
 // Acquire locks dir, which must exist, or returns a *HeldError at once.
 func Acquire(dir string) (*Lock, error) {
-	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(Path(dir), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
 	}

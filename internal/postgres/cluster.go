@@ -63,6 +63,7 @@ type Cluster struct {
 	dir      string
 	password string
 	lock     *dirlock.Lock
+	findPort func(context.Context) (int, error)
 	proc     *process
 	port     int
 	released chan struct{}
@@ -83,7 +84,7 @@ func StartCluster(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if err != nil {
 		return nil, explain(dir, err)
 	}
-	c := &Cluster{cfg: cfg, dir: dir, lock: lock, released: make(chan struct{})}
+	c := &Cluster{cfg: cfg, dir: dir, lock: lock, findPort: freePort, released: make(chan struct{})}
 	if err := c.start(ctx); err != nil {
 		_ = lock.Release()
 		return nil, explain(dir, err)
@@ -111,7 +112,7 @@ func prepareDir(dir string) (string, error) {
 }
 
 func (c *Cluster) start(ctx context.Context) error {
-	inst, err := chooseInstallation(ctx, c.dataDir())
+	inst, err := chooseInstallation(c.dataDir(), findInstallations(ctx, os.Getenv("PATH"), binGlobs()))
 	if err != nil {
 		return err
 	}
@@ -159,7 +160,7 @@ func (c *Cluster) launch(ctx context.Context, inst installation, as identity) er
 }
 
 func (c *Cluster) launchOnce(ctx context.Context, inst installation, as identity) error {
-	port, err := freePort(ctx)
+	port, err := c.findPort(ctx)
 	if err != nil {
 		return err
 	}
@@ -168,6 +169,9 @@ func (c *Cluster) launchOnce(ctx context.Context, inst installation, as identity
 		return err
 	}
 	defer log.close()
+	if err := as.own(c.logFile()); err != nil {
+		return fmt.Errorf("hand over server log: %w", err)
+	}
 	c.port = port
 	if c.proc, err = startProcess(serverCommand(inst, as, c.dataDir(), port, c.cfg, log.file)); err != nil {
 		return fmt.Errorf("start postgres: %w", err)
@@ -188,15 +192,15 @@ func (c *Cluster) launchOnce(ctx context.Context, inst installation, as identity
 // errExited means the server ended before it took connections.
 var errExited = errors.New("postgres exited")
 
+// awaitReady first watches the file in which the server says that it is ready: connecting earlier would fill its log
+// with refusals.
 func (c *Cluster) awaitReady(ctx context.Context) error {
 	for {
-		err := c.probe(ctx)
-		if err == nil {
-			return nil
-		}
-		if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == codeInvalidPassword {
-			return fmt.Errorf("the password in %s is not the one of the data beside it: restore the file: %w",
-				passwordFile(c.dir), err)
+		if saysReady(c.dataDir(), c.proc.pid) {
+			err := c.probe(ctx)
+			if err == nil || !IsUnavailable(err) {
+				return err
+			}
 		}
 		select {
 		case <-c.proc.exited:
@@ -209,23 +213,17 @@ func (c *Cluster) awaitReady(ctx context.Context) error {
 	}
 }
 
-// probe connects and makes sure that it is this cluster that answers, not somebody who took the port.
 func (c *Cluster) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, defaultConnectTimeout)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, c.URL("postgres"))
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == codeInvalidPassword {
+		return fmt.Errorf("the password in %s is not the one of the data beside it: restore that file", passwordFile(c.dir))
+	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var dataDir string
-	if err := conn.QueryRow(ctx, "select current_setting('data_directory')").Scan(&dataDir); err != nil {
-		return err
-	}
-	if dataDir != c.dataDir() {
-		return fmt.Errorf("port %d belongs to the cluster in %s", c.port, dataDir)
-	}
-	return nil
+	return conn.Close(ctx)
 }
 
 func (c *Cluster) createDatabases(ctx context.Context) error {

@@ -25,7 +25,6 @@ const (
 	codeInvalidPassword     = "28P01"
 	codeDuplicateDatabase   = "42P04"
 	codeTooManyConnections  = "53300"
-	codeCannotConnectNow    = "57P03"
 	classConnection         = "08"
 	classOperatorIntervened = "57P"
 	severityFatal           = "FATAL"

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+
+	"github.com/orderstore/orderstore/internal/dirlock"
 )
 
 // identity is who the server runs as. The zero value is the user of this process.
@@ -53,15 +55,14 @@ func chooseIdentity(ctx context.Context, dir, dataDir string, inst installation)
 	if err := handOver(dir, dataDir, as); err != nil {
 		return identity{}, err
 	}
-	err = reaches(ctx, as, dir, inst)
+	err = tryPrograms(ctx, as, dir, inst)
 	if errors.Is(err, fs.ErrPermission) && canKeepSearch {
 		as.search = true
-		err = reaches(ctx, as, dir, inst)
+		// The capability takes effect in the program, not before it, so it cannot be started within dir.
+		err = tryPrograms(ctx, as, "/", inst)
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return identity{}, sentence(ErrUnreachable, "PostgreSQL does not run as root, and user %d, which it would run as, "+
-			"cannot reach %s: choose a data directory whose parents are open to everybody (chmod o+x), or run as an "+
-			"ordinary user", as.uid, dir)
+		return identity{}, closedTo(as, dir)
 	}
 	if err != nil {
 		return identity{}, fmt.Errorf("try the postgres programs as user %d: %w", as.uid, err)
@@ -69,12 +70,17 @@ func chooseIdentity(ctx context.Context, dir, dataDir string, inst installation)
 	return as, nil
 }
 
-// reaches runs a server program as the identity within dir.
-func reaches(ctx context.Context, as identity, dir string, inst installation) error {
+// tryPrograms runs a server program as the identity from the directory within.
+func tryPrograms(ctx context.Context, as identity, within string, inst installation) error {
 	cmd := inst.command(as, "postgres", "--version")
-	cmd.Dir = dir
+	cmd.Dir = within
 	_, err := runProcess(ctx, cmd)
 	return err
+}
+
+func closedTo(as identity, dir string) error {
+	return sentence(ErrUnreachable, "PostgreSQL does not run as root, and user %d, which it would run as, cannot reach "+
+		"%s: choose a data directory whose parents are open to everybody (chmod o+x), or run as an ordinary user", as.uid, dir)
 }
 
 // ownerFor keeps the owner of existing data, so that a cluster made by an ordinary user stays that user's; new data
@@ -107,8 +113,10 @@ func ownerFor(dataDir string) (identity, error) {
 
 // handOver gives the directory to the identity, and the data too where root owns it, as after a copy by root.
 func handOver(dir, dataDir string, as identity) error {
-	if err := as.own(dir); err != nil {
-		return fmt.Errorf("hand over %s: %w", dir, err)
+	for _, path := range []string{dir, dirlock.Path(dir)} {
+		if err := as.own(path); err != nil {
+			return fmt.Errorf("hand over %s: %w", path, err)
+		}
 	}
 	return filepath.WalkDir(dataDir, func(path string, entry fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {

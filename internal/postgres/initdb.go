@@ -68,7 +68,6 @@ func makeData(ctx context.Context, target, dir string, inst installation, as ide
 			args = append(args, "--no-sync")
 		}
 		cmd := inst.command(as, "initdb", args...)
-		cmd.Dir = dir
 		endWithParent(cmd, deathKill)
 		out, err := runProcess(ctx, cmd)
 		if err == nil {
@@ -78,15 +77,18 @@ func makeData(ctx context.Context, target, dir string, inst installation, as ide
 			return fmt.Errorf("initdb: %w", ctx.Err())
 		}
 		if !strings.Contains(out, "invalid locale name") {
-			return initdbError(dir, out, err)
+			return initdbError(dir, as, out, err)
 		}
 	}
 	return fmt.Errorf("initdb: this machine has neither locale C.UTF-8 nor C")
 }
 
-func initdbError(dir, out string, err error) error {
+func initdbError(dir string, as identity, out string, err error) error {
 	if diskFullText(out) {
 		return diskFull(dir)
+	}
+	if as.drop && strings.Contains(out, "Permission denied") {
+		return closedTo(as, dir)
 	}
 	if line := meaningfulLine(out); line != "" {
 		return fmt.Errorf("initdb: %s", line)

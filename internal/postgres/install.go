@@ -37,8 +37,7 @@ func binGlobs() []string {
 }
 
 // chooseInstallation takes the one that fits existing data, else the newest.
-func chooseInstallation(ctx context.Context, dataDir string) (installation, error) {
-	found := findInstallations(ctx, os.Getenv("PATH"), binGlobs())
+func chooseInstallation(dataDir string, found []installation) (installation, error) {
 	if len(found) == 0 {
 		return installation{}, sentence(ErrNotInstalled, "PostgreSQL %d or later is needed and its programs initdb and "+
 			"postgres were not found: install it (Debian and Ubuntu: apt-get install postgresql, macOS: brew install "+
@@ -135,6 +134,7 @@ func (i installation) command(as identity, program string, args ...string) *exec
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}
 	}
+	cmd.Dir = "/"
 	cmd.SysProcAttr = as.processAttributes()
 	cmd.SysProcAttr.Setpgid = true
 	return cmd

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// leftoverWait is how long a server that was left behind may take for a fast shutdown, then for an immediate one.
+// leftoverWait is how long a server that was left behind may take for each of a fast shutdown, an
+// immediate one, and the end that no process survives; every one of them keeps what was committed.
 const leftoverWait = 10 * time.Second
 
 func isServerName(name string) bool { return name == "postgres" || name == "postmaster" }
@@ -31,16 +32,16 @@ func stopLeftover(ctx context.Context, dataDir string, log *slog.Logger) error {
 		return fmt.Errorf("read postmaster.pid: %w", err)
 	}
 	first, rest, _ := strings.Cut(string(content), "\n")
-	pid, err := strconv.Atoi(strings.TrimSpace(first))
-	if err != nil || pid <= 1 {
+	pid, err := strconv.Atoi(strings.TrimPrefix(strings.TrimSpace(first), "-")) // single-user mode writes a minus
+	if err != nil || pid <= 0 {
 		return discardPIDFile(pidFile, string(content))
 	}
 	if !runsOn(ctx, pid, dataDir) {
 		return disownPIDFile(pidFile, pid, rest)
 	}
 	log.Info("stopping the postgres an earlier run left behind", "pid", pid, "data", dataDir)
-	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT} {
-		if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL} {
+		if err := signalStopped(pid, sig); err != nil {
 			return sentence(ErrInUse, "PostgreSQL process %d runs on %s and cannot be stopped by this user: stop it", pid, dataDir)
 		}
 		gone, err := awaitGone(ctx, pid, dataDir)
@@ -52,6 +53,16 @@ func stopLeftover(ctx context.Context, dataDir string, log *slog.Logger) error {
 		}
 	}
 	return sentence(ErrInUse, "PostgreSQL process %d runs on %s and does not stop: end it", pid, dataDir)
+}
+
+// signalStopped sends sig, then SIGCONT: a suspended process acts on nothing else.
+func signalStopped(pid int, sig syscall.Signal) error {
+	for _, s := range []syscall.Signal{sig, syscall.SIGCONT} {
+		if err := syscall.Kill(pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	return nil
 }
 
 func awaitGone(ctx context.Context, pid int, dataDir string) (bool, error) {
@@ -82,6 +93,18 @@ func disownPIDFile(pidFile string, pid int, rest string) error {
 		return fmt.Errorf("rewrite postmaster.pid: %w", err)
 	}
 	return nil
+}
+
+// saysReady tells whether the server with this process id says in its file that it takes connections.
+func saysReady(dataDir string, pid int) bool {
+	content, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
+	if err != nil {
+		return false
+	}
+	lines := strings.Split(string(content), "\n")
+	const pidLine, statusLine = 0, 7
+	return len(lines) > statusLine && strings.TrimSpace(lines[pidLine]) == strconv.Itoa(pid) &&
+		strings.TrimSpace(lines[statusLine]) == "ready"
 }
 
 // discardPIDFile removes a file that a crash of the machine left empty, which Postgres itself would stop at.

@@ -25,6 +25,9 @@ const (
 	deathKill         = syscall.SIGKILL
 )
 
+// endsWithParent tells whether endWithParent does anything on this system.
+const endsWithParent = true
+
 func endWithParent(cmd *exec.Cmd, sig syscall.Signal) { cmd.SysProcAttr.Pdeathsig = sig }
 
 // runsOn tells whether pid is a live Postgres server on dataDir. The working directory of a server is its data

@@ -21,6 +21,9 @@ const (
 	deathKill         = syscall.SIGKILL
 )
 
+// endsWithParent tells whether endWithParent does anything on this system.
+const endsWithParent = false
+
 // endWithParent does nothing here: a server that outlives its parent is stopped at the next start.
 func endWithParent(*exec.Cmd, syscall.Signal) {}
 

@@ -12,14 +12,13 @@ import (
 // version or by hand can then turn durability off.
 func serverCommand(inst installation, as identity, dataDir string, port int, cfg ClusterConfig, log *os.File) *exec.Cmd {
 	settings := tunedSettings(cfg.Durable)
-	settings["port"] = strconv.Itoa(port)
 	maps.Copy(settings, cfg.ExtraSettings)
+	settings["port"] = strconv.Itoa(port)
 	args := []string{"-D", dataDir}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		args = append(args, "-c", name+"="+settings[name])
 	}
 	cmd := inst.command(as, "postgres", args...)
-	cmd.Dir = dataDir
 	cmd.Stdout, cmd.Stderr = log, log
 	endWithParent(cmd, deathFastShutdown)
 	return cmd
