@@ -1,0 +1,86 @@
+package projection
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+// fault is an event that some views cannot take, or a batch of which one is such.
+type fault struct {
+	views []view
+	index int // of the fact in the batch; -1 where it is not known which
+	cause error
+}
+
+func (f *fault) Error() string { return f.cause.Error() }
+
+func (f *fault) Unwrap() error { return f.cause }
+
+// decode reads records as far as need asks. What cannot be read is noted in the fact.
+func decode(records []stream.Record, n need) []fact {
+	facts := make([]fact, len(records))
+	for i := range records {
+		facts[i] = decodeOne(records[i], n)
+	}
+	return facts
+}
+
+func decodeOne(r stream.Record, n need) fact {
+	f := fact{Record: r}
+	if n > needHeader {
+		f.event, f.err = events.Decode(r.Position, r.Body)
+	}
+	if n == needHeader || f.err != nil && !errors.Is(f.err, events.ErrUnknown) {
+		var err error
+		if f.event, _, err = events.DecodeHeader(r.Position, r.Body); err != nil {
+			f.err = err
+			return f
+		}
+	}
+	if f.event.OrderID == "" {
+		return f
+	}
+	id, err := parseID(f.event.OrderID)
+	if err != nil {
+		f.err = fmt.Errorf("order id %q: %w", f.event.OrderID, err)
+		f.event.OrderID = ""
+		return f
+	}
+	f.orderID = id
+	return f
+}
+
+// readable is nil when the view's need of the event is met. A header that cannot be read stops every view.
+func (f *fact) readable(n need) error {
+	if f.err == nil || n == needHeader && f.event.Type != "" {
+		return nil
+	}
+	return f.err
+}
+
+// checkAll finds the first event that one of the views cannot take.
+func checkAll(views []view, facts []fact) *fault {
+	for i := range facts {
+		var bad *fault
+		for _, v := range views {
+			err := facts[i].readable(v.needs())
+			if err == nil {
+				err = v.check(&facts[i])
+			}
+			if err == nil {
+				continue
+			}
+			if bad == nil {
+				bad = &fault{index: i, cause: err}
+			}
+			bad.views = append(bad.views, v)
+		}
+		if bad != nil {
+			return bad
+		}
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+// Package projection builds the read views from the log: one reader takes the events, folds them once, and writes all views
+// with their checkpoint in one transaction. A view at position p equals the fold of events 1..p.
+package projection
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+// The views. A view's name is also that of its table and of its checkpoint.
+const (
+	OrderView   = "order_view"
+	TaskInbox   = "task_inbox"
+	Timeline    = "timeline"
+	OrderSearch = "order_search"
+)
+
+// Views lists all views.
+func Views() []string { return []string{OrderView, TaskInbox, Timeline, OrderSearch} }
+
+const (
+	retryFirst = 50 * time.Millisecond // before the first try again after trouble with the read database
+	retryMost  = 3 * time.Second
+	steadyFor  = 10 * time.Second // after which trouble counts as new
+)
+
+// Follower reads the log on from a position, in order and without a gap. *stream.Follower is one.
+type Follower interface {
+	// Next waits for at least one record. Its error is the context's, or wraps stream.ErrDiverged.
+	Next(ctx context.Context, limit int) ([]stream.Record, error)
+	Close()
+}
+
+// Config is what a projection is made of.
+type Config struct {
+	// Pool is the read database. It may be opened with AsyncCommit: views and their checkpoint revert together when the
+	// server crashes, and what was lost is read again from the log.
+	Pool *pgxpool.Pool
+	// NewFollower makes a reader of what comes after a position whose digest is given.
+	NewFollower func(after int64, digest [32]byte) Follower
+	Logger      *slog.Logger
+	Now         func() time.Time      // nil: time.Now
+	Registerer  prometheus.Registerer // nil: no metrics
+}
+
+// Projection keeps the views of one read database. Two of them on one database by mistake stay correct: the checkpoint is
+// moved by compare-and-set, and who loses starts over from what the database holds.
+type Projection struct {
+	cfg     Config
+	tips    map[string]*stream.Tip
+	metrics *metrics
+
+	mu       sync.Mutex
+	statuses map[string]*ViewStatus
+}
+
+// ViewStatus is how far a view is.
+type ViewStatus struct {
+	View     string
+	Position int64
+	Stopped  string    // why the view does not go on; empty while it does
+	Since    time.Time // of the last change of any of these
+}
+
+// New makes a projection. It asks nothing of the database until Run.
+func New(cfg Config) *Projection {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	p := &Projection{cfg: cfg, tips: map[string]*stream.Tip{}, statuses: map[string]*ViewStatus{}}
+	for _, name := range Views() {
+		p.tips[name] = new(stream.Tip)
+		p.statuses[name] = &ViewStatus{View: name, Since: cfg.Now()}
+	}
+	p.metrics = newMetrics(cfg.Registerer)
+	return p
+}
+
+// Name is the worker's name.
+func (p *Projection) Name() string { return "projection" }
+
+// Tip is the position of a view as far as it is committed; nil for a name that is none of Views. It goes back when the read
+// database was restored to an older state.
+func (p *Projection) Tip(view string) *stream.Tip { return p.tips[view] }
+
+// Status tells how far each view is, in the order of Views.
+func (p *Projection) Status() []ViewStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]ViewStatus, 0, len(p.statuses))
+	for _, name := range Views() {
+		out = append(out, *p.statuses[name])
+	}
+	return out
+}
+
+// Run builds the views until ctx ends. Trouble with the read database is waited out; an event that a view cannot take stops
+// that view alone until the next Run, which a newer version of the code may survive. It returns ctx's error.
+func (p *Projection) Run(ctx context.Context) error {
+	stopped := map[string]bool{}
+	wait := retryFirst
+	for {
+		began := p.cfg.Now()
+		err := p.generation(ctx, stopped)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if p.cfg.Now().Sub(began) > steadyFor {
+			wait = retryFirst
+		}
+		p.report(ctx, err, wait)
+		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
+			return err
+		}
+		wait = min(2*wait, retryMost)
+	}
+}
+
+func (p *Projection) report(ctx context.Context, err error, wait time.Duration) {
+	switch {
+	case errors.Is(err, errMoved):
+		p.metrics.conflicts.Inc()
+		p.cfg.Logger.WarnContext(ctx, "another projector moved a checkpoint of this read database, starting over from it", "cause", err)
+	case err != nil && postgres.IsUnavailable(err):
+		p.cfg.Logger.WarnContext(ctx, "read database is away, views are waiting", "retry_in", wait, "cause", err)
+	case err != nil:
+		p.cfg.Logger.ErrorContext(ctx, "views are waiting", "retry_in", wait, "cause", err)
+	}
+}
+
+// generation believes the checkpoints that it reads at its start and works until something shows that they are not what the
+// database holds, or until no view is left. Views it has to stop are added to stopped.
+func (p *Projection) generation(ctx context.Context, stopped map[string]bool) error {
+	points, err := p.load(ctx)
+	if err != nil {
+		return err
+	}
+	g := newGeneration(p, stopped)
+	for _, views := range byCheckpoint(p.views(), points, stopped) {
+		g.place(newLane(g, views, points[views[0].name()]))
+	}
+	return g.run(ctx)
+}
+
+// views are made anew for each generation; none of them keeps anything between batches.
+func (p *Projection) views() []view {
+	return []view{orderView{}, taskInbox{}, timeline{}, orderSearch{}}
+}
+
+// byCheckpoint groups the views that work together, those that are furthest first.
+func byCheckpoint(views []view, points map[string]checkpoint, stopped map[string]bool) [][]view {
+	type key struct {
+		at   checkpoint
+		pace pace
+	}
+	groups := map[key][]view{}
+	for _, v := range views {
+		if !stopped[v.name()] {
+			k := key{at: points[v.name()], pace: v.pace()}
+			groups[k] = append(groups[k], v)
+		}
+	}
+	out := make([][]view, 0, len(groups))
+	for _, group := range groups {
+		out = append(out, group)
+	}
+	slices.SortFunc(out, func(a, b []view) int {
+		return cmp.Compare(points[b[0].name()].position, points[a[0].name()].position)
+	})
+	return out
+}
+
+// load reads the checkpoints and tells them to everybody who waits.
+func (p *Projection) load(ctx context.Context) (map[string]checkpoint, error) {
+	points, err := loadCheckpoints(ctx, p.cfg.Pool, Views())
+	if err != nil {
+		return nil, err
+	}
+	for name, at := range points {
+		p.tips[name].Set(at.position)
+		p.setStatus(name, at.position, at.stopped)
+	}
+	for name := range points {
+		at := points[name]
+		at.stopped = ""
+		points[name] = at
+	}
+	return points, nil
+}
+
+// advanced is told after each commit.
+func (p *Projection) advanced(views []view, position int64) {
+	for _, v := range views {
+		p.setStatus(v.name(), position, "")
+		p.tips[v.name()].Advance(position)
+	}
+}
+
+func (p *Projection) setStatus(name string, position int64, stopped string) {
+	p.mu.Lock()
+	s := p.statuses[name]
+	s.Position, s.Stopped, s.Since = position, stopped, p.cfg.Now()
+	p.mu.Unlock()
+	p.metrics.set(name, position, stopped != "")
+}
+
+// stop keeps a view where it is. Others go on.
+func (p *Projection) stop(ctx context.Context, v view, at checkpoint, cause error) error {
+	reason := fmt.Sprintf("at %d: %v", at.position+1, cause)
+	if err := stopCheckpoint(ctx, p.cfg.Pool, v.name(), at, reason); err != nil {
+		return err
+	}
+	p.cfg.Logger.ErrorContext(ctx, "view stopped", "view", v.name(), "position", at.position, "cause", cause)
+	p.setStatus(v.name(), at.position, reason)
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,95 @@
+package projection
+
+import (
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/google/uuid"
+
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+// need is how much of an event a view looks at. A reader decodes as much as the neediest of its views.
+type need int
+
+const (
+	needHeader  need = iota // everything but the payload: an event of an unknown type can be taken
+	needPayload             // what happened
+	needOrder               // the order's document after the event
+)
+
+// pace says with whom a view goes.
+type pace int
+
+const (
+	together pace = iota // in one transaction with all others of this pace
+	alone                // by itself, behind the others when writing it takes longer
+)
+
+// view turns events into rows of one table. It is pure: the same batch gives the same statement.
+type view interface {
+	name() string
+	needs() need
+	pace() pace
+	// check says whether the view can take the event.
+	check(f *fact) error
+	// statement is what writes the batch's rows. There is none when args is nil.
+	statement(b *batch) (sql string, args []any, err error)
+}
+
+// fact is one record, decoded once for all views.
+type fact struct {
+	stream.Record
+	event   events.Event
+	orderID pgtype.UUID // not valid where the event is not about an order
+	err     error       // why the payload cannot be read; the header can
+}
+
+// batch is what the views of one reader write in one transaction.
+type batch struct {
+	facts  []fact
+	orders []*changed // in the order of their first event in the batch; only where a view needs orders
+}
+
+// changed is an order that the batch changes, as it is afterwards.
+type changed struct {
+	id       pgtype.UUID
+	order    *events.Order
+	position int64 // of its last event
+	document []byte
+	tasks    []changedTask
+}
+
+// changedTask is a task of the order that the batch changes.
+type changedTask struct {
+	index    int   // in the order's tasks, which are only ever added to
+	position int64 // of the last event that changed it
+}
+
+// touch notes the tasks that an event has changed: a task's version goes up with each of its changes.
+func (c *changed) touch(before []int64, position int64) {
+	for i := range c.order.Tasks {
+		if i < len(before) && before[i] == c.order.Tasks[i].Version {
+			continue
+		}
+		c.touchTask(i, position)
+	}
+}
+
+func (c *changed) touchTask(index int, position int64) {
+	for i := range c.tasks {
+		if c.tasks[i].index == index {
+			c.tasks[i].position = position
+			return
+		}
+	}
+	c.tasks = append(c.tasks, changedTask{index: index, position: position})
+}
+
+func parseID(s string) (pgtype.UUID, error) {
+	id, err := uuid.Parse(s)
+	if err != nil {
+		return pgtype.UUID{}, err
+	}
+	return pgtype.UUID{Bytes: id, Valid: true}, nil
+}
