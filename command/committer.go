@@ -82,9 +82,24 @@ func (c *Committer) Submit(ctx context.Context, command Command, key *Key) (Answ
 	j := &job{command: command, key: key, done: make(chan outcome, 1)}
 	select {
 	case c.queue <- j:
+		return j.wait(ctx)
 	default:
 		return Answer{}, fault.New(fault.Overloaded, "too many commands are waiting").Retry(time.Second)
 	}
+}
+
+// SubmitWaiting is Submit for callers that bound how much they submit themselves: it waits for room in the queue.
+func (c *Committer) SubmitWaiting(ctx context.Context, command Command) (Answer, error) {
+	j := &job{command: command, done: make(chan outcome, 1)}
+	select {
+	case c.queue <- j:
+		return j.wait(ctx)
+	case <-ctx.Done():
+		return Answer{}, unavailable(ctx.Err())
+	}
+}
+
+func (j *job) wait(ctx context.Context) (Answer, error) {
 	timer := time.NewTimer(answerWithin)
 	defer timer.Stop()
 	select {

@@ -161,7 +161,7 @@ type Product struct {
 // Vendor is the payload of vendor.changed and the vendor as stored.
 type Vendor struct {
 	ID     string `json:"vendor_id"`
-	Tenant string `json:"tenant"`
+	Tenant string `json:"tenant,omitempty"` // empty: every tenant's
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
 }

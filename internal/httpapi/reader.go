@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -41,7 +42,7 @@ const (
 //
 // Strings that are read share one copy of the body. A Reader is for one document and one goroutine.
 type Reader struct {
-	dec  jsontext.Decoder
+	*input
 	text string // the body; strings without escapes are parts of it
 
 	fatal   error
@@ -51,24 +52,35 @@ type Reader struct {
 	more    int // bad fields beyond maxFields
 }
 
-// NewReader reads body, which it copies.
-func NewReader(body []byte) *Reader {
-	d := &Reader{text: string(body)}
-	// Invalid UTF-8 is let through here, to be named as a bad field with its pointer instead of as bad JSON.
-	d.dec.Reset(bytes.NewBuffer(body), jsontext.AllowInvalidUTF8(true))
-	return d
+// input is a decoder over a body. It is used again for another body: what it has grown to, to tell duplicate keys, is
+// most of what reading an order would allocate.
+type input struct {
+	dec jsontext.Decoder
+	buf bytes.Buffer
 }
 
-// Finish tells what was wrong, or nil. The Reader is of no use after it.
-func (d *Reader) Finish() error {
-	if d.fatal == nil && !d.stopped {
-		switch _, err := d.dec.ReadToken(); {
-		case err == nil:
-			d.malformed("there is data after the JSON value")
-		case !errors.Is(err, io.EOF):
-			d.fail(err)
-		}
+//nolint:gochecknoglobals // memory to use again, which holds no state
+var inputs = sync.Pool{New: func() any { return new(input) }}
+
+// NewReader reads body, which it does not change; body must stay as it is until Finish.
+func NewReader(body []byte) *Reader {
+	in, ok := inputs.Get().(*input)
+	if !ok {
+		in = new(input)
 	}
+	in.buf = *bytes.NewBuffer(body)
+	// Invalid UTF-8 is let through here, to be named as a bad field with its pointer instead of as bad JSON.
+	in.dec.Reset(&in.buf, jsontext.AllowInvalidUTF8(true))
+	return &Reader{input: in, text: string(body)}
+}
+
+// Finish tells what was wrong, or nil. The Reader must not be used after it.
+func (d *Reader) Finish() error {
+	if !d.done() {
+		d.finish()
+	}
+	inputs.Put(d.input)
+	d.input = nil
 	switch {
 	case d.fatal != nil:
 		return d.fatal
@@ -82,6 +94,15 @@ func (d *Reader) Finish() error {
 		return e
 	}
 	return nil
+}
+
+func (d *Reader) finish() {
+	switch _, err := d.dec.ReadToken(); {
+	case err == nil:
+		d.malformed("there is data after the JSON value")
+	case !errors.Is(err, io.EOF):
+		d.fail(err)
+	}
 }
 
 // Object reads an object and calls member for each name; member reads the value. A value that it does not read counts as
@@ -295,3 +316,6 @@ func escapePointer(name string) string {
 	}
 	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
 }
+
+// Text tells whether the next value is a string, and reads nothing.
+func (d *Reader) Text() bool { return !d.done() && d.dec.PeekKind() == '"' }

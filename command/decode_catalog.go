@@ -1,0 +1,102 @@
+package command
+
+import (
+	"math"
+	"time"
+
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/httpapi"
+)
+
+// maxSeconds bounds a deadline: ten years.
+const maxSeconds = 10 * 365 * 24 * 3600
+
+// readSeconds reads a length of time: whole seconds as a number, or text such as "15m".
+func readSeconds(r *httpapi.Reader, dst *int64) {
+	if !r.Text() {
+		r.Int(dst, 0, maxSeconds)
+		return
+	}
+	var s string
+	r.String(&s, 1, 32)
+	if s == "" {
+		return
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > maxSeconds*time.Second || d%time.Second != 0 {
+		r.Invalid(`must be whole seconds, or a time such as "15m"`)
+		return
+	}
+	*dst = int64(d / time.Second)
+}
+
+// decodeTenant reads a tenant as an operator gives it.
+func decodeTenant(body []byte, id string) (*events.Tenant, error) {
+	t := &events.Tenant{ID: id}
+	r := httpapi.NewReader(body)
+	r.Object(func(name string) {
+		switch name {
+		case "tenant":
+			sameID(r, id)
+		case "name":
+			r.String(&t.Name, 0, maxName)
+		default:
+			r.Unknown()
+		}
+	})
+	return t, r.Finish()
+}
+
+// decodeProduct reads a product. The target level is twice the reorder level unless given.
+func decodeProduct(body []byte, sku string) (*events.Product, error) {
+	p := &events.Product{SKU: sku, TargetLevel: -1}
+	var given fields
+	r := httpapi.NewReader(body)
+	r.Object(func(name string) {
+		switch name {
+		case "sku":
+			sameID(r, sku)
+		case "tenant":
+			given |= hasRef
+			r.ID(&p.Tenant)
+		case "name":
+			r.String(&p.Name, 0, maxName)
+		case "vendor_id":
+			r.ID(&p.VendorID)
+		case "reorder_level":
+			r.Int(&p.ReorderLevel, 0, math.MaxInt32)
+		case "target_level":
+			r.Int(&p.TargetLevel, 0, math.MaxInt32)
+		case "discontinued":
+			r.Bool(&p.Discontinued)
+		default:
+			r.Unknown()
+		}
+	})
+	r.Require("tenant", given.has(hasRef))
+	if p.TargetLevel < 0 {
+		p.TargetLevel = 2 * p.ReorderLevel
+	}
+	return p, r.Finish()
+}
+
+// decodeVendor reads a vendor. Without a tenant it is every tenant's.
+func decodeVendor(body []byte, id string) (*events.Vendor, error) {
+	v := &events.Vendor{ID: id}
+	r := httpapi.NewReader(body)
+	r.Object(func(name string) {
+		switch name {
+		case "vendor_id":
+			sameID(r, id)
+		case "tenant":
+			r.ID(&v.Tenant)
+		case "name":
+			r.String(&v.Name, 0, maxName)
+		case "email":
+			r.String(&v.Email, 0, maxEmail)
+		default:
+			r.Unknown()
+		}
+	})
+	return v, r.Finish()
+}
