@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -49,10 +50,14 @@ func recordOf(msg jetstream.Msg) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("message metadata: %w", err)
 	}
-	r := Record{Position: int64(meta.Sequence.Stream), Subject: msg.Subject(), Body: msg.Data()} //nolint:gosec // below 2^63
-	raw, err := hex.DecodeString(msg.Headers().Get(HeaderDigest))
+	return newRecord(int64(meta.Sequence.Stream), msg.Subject(), msg.Data(), msg.Headers()) //nolint:gosec // below 2^63
+}
+
+func newRecord(position int64, subject string, body []byte, header nats.Header) (Record, error) {
+	r := Record{Position: position, Subject: subject, Body: body}
+	raw, err := hex.DecodeString(header.Get(HeaderDigest))
 	if err != nil || len(raw) != len(r.Digest) {
-		return r, fmt.Errorf("message %d has no digest: %w", r.Position, ErrDiverged)
+		return r, fmt.Errorf("message %d has no digest: %w", position, ErrDiverged)
 	}
 	copy(r.Digest[:], raw)
 	return r, nil

@@ -83,3 +83,17 @@ func BoundsOf(ctx context.Context, js jetstream.JetStream) (Bounds, error) {
 	state := s.CachedInfo().State
 	return Bounds{First: int64(state.FirstSeq), Last: int64(state.LastSeq)}, nil //nolint:gosec // below 2^63
 }
+
+// Message reads one message of the stream. It returns jetstream.ErrMsgNotFound (test with errors.Is) where the stream has none
+// at that position, and ErrDiverged where the message carries no digest.
+func Message(ctx context.Context, js jetstream.JetStream, position int64) (Record, error) {
+	s, err := js.Stream(ctx, Name)
+	if err != nil {
+		return Record{}, fmt.Errorf("look up stream %s: %w", Name, err)
+	}
+	msg, err := s.GetMsg(ctx, uint64(position)) //nolint:gosec // positions are never negative
+	if err != nil {
+		return Record{}, fmt.Errorf("get message %d: %w", position, err)
+	}
+	return newRecord(int64(msg.Sequence), msg.Subject, msg.Data, msg.Header) //nolint:gosec // below 2^63
+}

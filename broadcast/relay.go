@@ -1,0 +1,237 @@
+// Package broadcast tells parties what happened: it copies the log to the stream and serves what parties subscribe to.
+package broadcast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+const (
+	relayBatch   = 1000                   // records read and published at once
+	relayPoll    = 25 * time.Millisecond  // between looks at the log, when nobody wakes the relay
+	relayRetry   = 250 * time.Millisecond // after trouble with broker or database
+	relayHalted  = 5 * time.Second        // between looks at a stream that is not a copy of the log
+	ackWithin    = 10 * time.Second       // for the broker to acknowledge a batch
+	leaseEvery   = time.Second            // between tries for the lease
+	raceAfter    = 3 * time.Second        // a stream that stands still for so long is raced for without the lease
+	brokerAnswer = 5 * time.Second
+)
+
+// ErrNotACopy says that the stream holds what the log does not: nothing is published until an operator has looked.
+var ErrNotACopy = errors.New("the stream is not a copy of the log")
+
+// Log is what the relay reads.
+type Log interface {
+	Read(ctx context.Context, after int64, limit int) ([]stream.Record, error)
+	Head(ctx context.Context) (position int64, digest [32]byte, err error)
+	Digest(ctx context.Context, position int64) (digest [32]byte, ok bool, err error)
+}
+
+// Waker wakes the relay when the log has grown in this process.
+type Waker interface{ Changed() <-chan struct{} }
+
+// RelayConfig is what a relay works with.
+type RelayConfig struct {
+	NATS   *nats.Conn
+	Pool   *pgxpool.Pool // of the primary: the log and the lease
+	Waker  Waker         // nil: the log is polled only
+	Limits stream.Limits
+	Logger *slog.Logger
+}
+
+// Relay copies the log to the stream, in order, each position once. The broker itself refuses a hole or a duplicate, since each
+// message names the sequence before it. Several relays may run: a lease lets one of them work, and races are safe.
+type Relay struct {
+	cfg       RelayConfig
+	log       Log
+	js        jetstream.JetStream
+	published *stream.Tip
+	halted    atomic.Pointer[string]
+}
+
+// NewRelay makes a relay. It does nothing until Run.
+func NewRelay(cfg RelayConfig) (*Relay, error) {
+	js, err := jetstream.New(cfg.NATS, jetstream.WithPublishAsyncMaxPending(2*relayBatch), jetstream.WithPublishAsyncTimeout(ackWithin))
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	return &Relay{cfg: cfg, log: stream.NewLog(cfg.Pool), js: js, published: &stream.Tip{}}, nil
+}
+
+// Name names the worker.
+func (r *Relay) Name() string { return "relay" }
+
+// Published is how far the stream is, as this relay knows.
+func (r *Relay) Published() *stream.Tip { return r.published }
+
+// Halted says why nothing is published; empty while the relay works.
+func (r *Relay) Halted() string {
+	if why := r.halted.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// Run copies until ctx ends. Trouble is waited out; a stream that is not a copy of the log halts the relay until it is one.
+func (r *Relay) Run(ctx context.Context) error {
+	lease := &lease{pool: r.cfg.Pool}
+	defer lease.release(context.WithoutCancel(ctx))
+	for ctx.Err() == nil {
+		if !r.mayWork(ctx, lease) {
+			pause(ctx, leaseEvery)
+			continue
+		}
+		err := r.copy(ctx, lease)
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, ErrNotACopy):
+			r.halt(ctx, err)
+			pause(ctx, relayHalted)
+		case err != nil:
+			r.cfg.Logger.WarnContext(ctx, "relay starts again", "published", r.published.Position(), "cause", err)
+			pause(ctx, relayRetry)
+		}
+	}
+	return nil
+}
+
+func (r *Relay) halt(ctx context.Context, err error) {
+	why := err.Error()
+	if r.halted.Swap(&why) == nil {
+		r.cfg.Logger.ErrorContext(ctx, "relay halted", "cause", err)
+	}
+}
+
+// copy publishes from where the stream is until something goes wrong or the lease is lost.
+func (r *Relay) copy(ctx context.Context, lease *lease) error {
+	last, err := r.tail(ctx)
+	if err != nil {
+		return err
+	}
+	r.halted.Store(nil)
+	r.published.Set(last)
+	checked := time.Now()
+	for ctx.Err() == nil {
+		var changed <-chan struct{}
+		if r.cfg.Waker != nil {
+			changed = r.cfg.Waker.Changed()
+		}
+		records, err := r.log.Read(ctx, last, relayBatch)
+		if err != nil {
+			return err
+		}
+		if err := r.publish(ctx, records); err != nil {
+			return err
+		}
+		last += int64(len(records))
+		r.published.Advance(last)
+		if time.Since(checked) > leaseEvery {
+			checked = time.Now()
+			if !lease.held(ctx) {
+				return nil
+			}
+		}
+		if len(records) == 0 {
+			await(ctx, changed, relayPoll)
+		}
+	}
+	return ctx.Err()
+}
+
+// tail finds where the stream is, after making sure that its end is the log's row at that position.
+func (r *Relay) tail(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, brokerAnswer)
+	defer cancel()
+	if _, err := stream.Ensure(ctx, r.js, r.cfg.Limits); err != nil {
+		return 0, err
+	}
+	bounds, err := stream.BoundsOf(ctx, r.js)
+	if err != nil || bounds.Last == 0 {
+		return 0, err
+	}
+	digest, ok, err := r.log.Digest(ctx, bounds.Last)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		head, _, err := r.log.Head(ctx)
+		if err != nil {
+			return 0, err
+		}
+		return 0, fmt.Errorf("%w: it ends at %d, the log at %d", ErrNotACopy, bounds.Last, head)
+	}
+	copied, err := stream.Message(ctx, r.js, bounds.Last)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return bounds.Last, nil
+	case err != nil && !errors.Is(err, stream.ErrDiverged):
+		return 0, err
+	case err != nil || copied.Digest != digest:
+		return 0, fmt.Errorf("%w: position %d differs", ErrNotACopy, bounds.Last)
+	}
+	return bounds.Last, nil
+}
+
+// publish sends records without waiting for each, then waits for all. Each names the sequence it follows, so the first one that
+// is refused has all after it refused too.
+func (r *Relay) publish(ctx context.Context, records []stream.Record) error {
+	futures := make([]jetstream.PubAckFuture, 0, len(records))
+	var failed error
+	for i := range records {
+		msg, err := message(&records[i])
+		if err != nil {
+			failed = err
+			break
+		}
+		expected := uint64(records[i].Position - 1) //nolint:gosec // positions start at 1
+		future, err := r.js.PublishMsgAsync(msg, jetstream.WithExpectLastSequence(expected))
+		if err != nil {
+			failed = fmt.Errorf("publish %d: %w", records[i].Position, err)
+			break
+		}
+		futures = append(futures, future)
+	}
+	for i, future := range futures {
+		if err := acknowledged(ctx, future, records[i].Position); err != nil && failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// acknowledged waits for one message's acknowledgement. A sequence that is not the position cannot be mended by going on.
+func acknowledged(ctx context.Context, future jetstream.PubAckFuture, position int64) error {
+	select {
+	case ack := <-future.Ok():
+		if int64(ack.Sequence) != position { //nolint:gosec // below 2^63
+			return fmt.Errorf("%w: position %d was stored as %d", ErrNotACopy, position, ack.Sequence)
+		}
+		return nil
+	case err := <-future.Err():
+		return fmt.Errorf("publish %d: %w", position, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func await(ctx context.Context, changed <-chan struct{}, atMost time.Duration) {
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) { await(ctx, nil, d) }
