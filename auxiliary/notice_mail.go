@@ -1,0 +1,231 @@
+package auxiliary
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"fmt"
+	htmltemplate "html/template"
+	netmail "net/mail"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/Rhymond/go-money"
+	"github.com/shopspring/decimal"
+	gomail "github.com/wneessen/go-mail"
+	"golang.org/x/net/idna"
+
+	"github.com/orderstore/orderstore/events"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+const (
+	maxAddress   = 254 // bytes, RFC 5321
+	maxLocalPart = 64
+	maxText      = 200 // characters of a customer's text in a mail
+	maxMailLines = 100 // lines of an order that a mail lists
+)
+
+// noticeMail is what a mail is made of. It waits in the outbox.
+type noticeMail struct {
+	Event    events.Type `json:"event"`
+	At       time.Time   `json:"at"`
+	Name     string      `json:"name,omitempty"`
+	Address  string      `json:"address"`
+	Channel  string      `json:"channel"`
+	Ref      string      `json:"ref"`
+	Currency string      `json:"currency"`
+	Total    int64       `json:"total"`
+	Shipping int64       `json:"shipping,omitempty"`
+	Reason   string      `json:"reason,omitempty"`
+	Lines    []mailLine  `json:"lines,omitempty"`
+	More     int         `json:"more,omitempty"` // lines that are not listed
+}
+
+type mailLine struct {
+	Name     string `json:"name"`
+	Quantity int64  `json:"quantity"`
+	Total    int64  `json:"total"`
+}
+
+func noticeMailOf(n *notice, o *noticeOrder) noticeMail {
+	m := noticeMail{
+		Event: n.event, At: n.at, Name: o.name, Address: o.address, Channel: o.channel, Ref: o.ref,
+		Currency: o.currency, Total: o.total, Reason: n.reason,
+	}
+	if n.placed == nil {
+		return m
+	}
+	m.Shipping = n.placed.Shipping
+	for i, line := range n.placed.Lines {
+		if i == maxMailLines {
+			m.More = len(n.placed.Lines) - i
+			break
+		}
+		name := line.Name
+		if name == "" {
+			name = line.SKU
+		}
+		m.Lines = append(m.Lines, mailLine{Name: name, Quantity: line.Quantity, Total: line.Total})
+	}
+	return m
+}
+
+// mailer makes mails out of templates and hands them to a target.
+type mailer struct {
+	from   *netmail.Address
+	domain string // of the message ids
+	target Target
+	text   *texttemplate.Template
+	html   *htmltemplate.Template
+}
+
+func newMailer(from string, target Target) (*mailer, error) {
+	address, err := netmail.ParseAddress(from)
+	if err != nil {
+		return nil, fmt.Errorf("sender address: %w", err)
+	}
+	usable, ok := usableAddress(address.Address)
+	if !ok {
+		return nil, fmt.Errorf("sender address %q cannot be used", address.Address)
+	}
+	address.Address = usable
+	m := &mailer{from: address, domain: usable[strings.LastIndexByte(usable, '@')+1:], target: target}
+	if m.text, err = texttemplate.ParseFS(templateFiles, "templates/en/*.txt"); err != nil {
+		return nil, fmt.Errorf("mail templates: %w", err)
+	}
+	if m.html, err = htmltemplate.ParseFS(templateFiles, "templates/en/*.html"); err != nil {
+		return nil, fmt.Errorf("mail templates: %w", err)
+	}
+	return m, nil
+}
+
+func (m *mailer) send(ctx context.Context, position int64, orderID string, n *noticeMail) error {
+	msg, err := m.message(position, orderID, n)
+	if err != nil {
+		return Undeliverable(err)
+	}
+	return m.target.Deliver(ctx, position, msg)
+}
+
+// mailView is what the templates see.
+type mailView struct {
+	Name, Channel, Ref, Total, Shipping, Reason string
+	Lines                                       []lineView
+	More                                        int
+}
+
+type lineView struct {
+	Name, Total string
+	Quantity    int64
+}
+
+func viewOf(n *noticeMail) mailView {
+	v := mailView{
+		Name: clean(n.Name), Channel: clean(n.Channel), Ref: clean(n.Ref), Reason: clean(n.Reason),
+		Total: amount(n.Total, n.Currency), More: n.More,
+	}
+	if n.Shipping != 0 {
+		v.Shipping = amount(n.Shipping, n.Currency)
+	}
+	for _, l := range n.Lines {
+		v.Lines = append(v.Lines, lineView{Name: clean(l.Name), Quantity: l.Quantity, Total: amount(l.Total, n.Currency)})
+	}
+	return v
+}
+
+// message makes the mail of an event. Made again it is the same, byte for byte.
+func (m *mailer) message(position int64, orderID string, n *noticeMail) (*gomail.Msg, error) {
+	view, name := viewOf(n), string(n.Event)
+	var subject, text, html bytes.Buffer
+	if err := m.text.ExecuteTemplate(&subject, name+".subject", view); err != nil {
+		return nil, fmt.Errorf("subject: %w", err)
+	}
+	if err := m.text.ExecuteTemplate(&text, name+".txt", view); err != nil {
+		return nil, fmt.Errorf("text: %w", err)
+	}
+	if err := m.html.ExecuteTemplate(&html, name+".html", view); err != nil {
+		return nil, fmt.Errorf("html: %w", err)
+	}
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithBoundary(fmt.Sprintf("=_orderstore_%d", position)))
+	msg.FromMailAddress(m.from)
+	msg.ToMailAddress(&netmail.Address{Name: view.Name, Address: n.Address})
+	msg.Subject(clean(subject.String()))
+	msg.SetDateWithValue(n.At.UTC())
+	msg.SetMessageIDWithValue(fmt.Sprintf("notice.%d.%s@%s", position, orderID, m.domain))
+	msg.SetGenHeader("Auto-Submitted", "auto-generated")
+	msg.SetBodyString(gomail.TypeTextPlain, text.String())
+	msg.AddAlternativeString(gomail.TypeTextHTML, html.String())
+	return msg, nil
+}
+
+// amount writes minor units as people do: 123450 USD is "1234.50 USD".
+func amount(minor int64, currency string) string {
+	digits := 0
+	if c := money.GetCurrency(currency); c != nil {
+		digits = c.Fraction
+	}
+	return decimal.New(minor, -int32(digits)).StringFixed(int32(digits)) + " " + currency //nolint:gosec // at most four digits
+}
+
+// clean makes a customer's text fit for one line of a mail: no control characters, no overrides of the writing direction, not
+// too long. Joiners and marks that scripts and emoji need stay.
+func clean(s string) string {
+	kept := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsControl(r), r == '\u2028', r == '\u2029':
+			return ' '
+		case '\u202a' <= r && r <= '\u202e', '\u2066' <= r && r <= '\u2069', r == utf8.RuneError:
+			return -1
+		}
+		return r
+	}, s)
+	kept = strings.Join(strings.Fields(kept), " ")
+	if utf8.RuneCountInString(kept) > maxText {
+		kept = string([]rune(kept)[:maxText]) + "…"
+	}
+	return kept
+}
+
+// usableAddress gives the address in the form in which it is sent to, its domain in ASCII; false for what is no plain
+// address: with a display name, quoting, comments, blanks or control characters, or too long.
+func usableAddress(raw string) (string, bool) {
+	raw = strings.TrimSpace(raw)
+	at := strings.LastIndexByte(raw, '@')
+	if at < 1 || at > maxLocalPart || !utf8.ValidString(raw) {
+		return "", false
+	}
+	local, domain := raw[:at], raw[at+1:]
+	if strings.ContainsAny(local, "\"\\(),:;<>[]@") || strings.ContainsFunc(local, notInAddress) {
+		return "", false
+	}
+	ascii, err := idna.Lookup.ToASCII(domain)
+	if err != nil || ascii == "" {
+		return "", false
+	}
+	address := local + "@" + ascii
+	parsed, err := netmail.ParseAddress(address)
+	if err != nil || parsed.Address != address || len(address) > maxAddress {
+		return "", false
+	}
+	return address, true
+}
+
+func notInAddress(r rune) bool {
+	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+}
+
+// masked shows enough of an address to recognise one's own: c***@example.com.
+func masked(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 1 {
+		return "***"
+	}
+	_, first := utf8.DecodeRuneInString(address)
+	return address[:first] + "***" + address[at:]
+}

@@ -1,0 +1,82 @@
+package auxiliary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/postgres"
+)
+
+// Record is what a system stored about an order.
+type Record struct {
+	OrderID       uuid.UUID      `json:"order_id"`
+	System        string         `json:"system"`
+	Kind          string         `json:"kind"`
+	RecordID      string         `json:"record_id"`
+	Revision      int64          `json:"revision"`
+	SchemaVersion int64          `json:"schema_version"`
+	Payload       jsontext.Value `json:"payload"`
+	Position      int64          `json:"position"` // the order's, which the record reflects
+	UpdatedAt     time.Time      `json:"updated_at"`
+
+	tenant string
+}
+
+// One statement decides: the row is locked by the conflict, and of two writers with the same revision the second finds it
+// taken.
+const putRecord = `
+INSERT INTO records AS r (order_id, system, record_id, tenant, kind, revision, schema_version, payload, position, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (order_id, system, record_id) DO UPDATE
+SET kind = excluded.kind, revision = excluded.revision, schema_version = excluded.schema_version, payload = excluded.payload,
+    position = greatest(r.position, excluded.position), updated_at = excluded.updated_at
+WHERE r.revision < excluded.revision
+RETURNING xmax = 0, position`
+
+// xmax is 0 in a row that was inserted and not updated.
+
+const selectRecord = `
+SELECT kind, revision, schema_version, payload, position, updated_at
+FROM records WHERE order_id = $1 AND system = $2 AND record_id = $3`
+
+// put stores a record and gives it as it is stored; created says that it was not there before. A revision that is not above the
+// stored one is fault.StaleRevision, unless it is the stored one with the same content.
+func put(ctx context.Context, pool *pgxpool.Pool, r Record) (stored Record, created bool, err error) {
+	err = postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
+		stored = r
+		err := tx.QueryRow(ctx, putRecord, r.OrderID, r.System, r.RecordID, r.tenant, r.Kind, r.Revision, r.SchemaVersion,
+			[]byte(r.Payload), r.Position, r.UpdatedAt).Scan(&created, &stored.Position)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		created = false
+		var payload []byte
+		err = tx.QueryRow(ctx, selectRecord, r.OrderID, r.System, r.RecordID).Scan(&stored.Kind, &stored.Revision,
+			&stored.SchemaVersion, &payload, &stored.Position, &stored.UpdatedAt)
+		stored.Payload = payload
+		if err != nil {
+			return err
+		}
+		if stored.Revision == r.Revision && sameContent(&stored, &r) {
+			return nil
+		}
+		return fault.New(fault.StaleRevision, "revision %d is stored, a change needs a higher one", stored.Revision).
+			With("revision", stored.Revision)
+	})
+	if err != nil {
+		return Record{}, false, fmt.Errorf("store record: %w", err)
+	}
+	return stored, created, nil
+}
+
+func sameContent(a, b *Record) bool {
+	return a.Kind == b.Kind && a.SchemaVersion == b.SchemaVersion && string(a.Payload) == string(b.Payload)
+}

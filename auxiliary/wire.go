@@ -1,0 +1,65 @@
+package auxiliary
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+// Deps is what the systems that ship with the project need, in whichever process they run.
+type Deps struct {
+	Pool    *pgxpool.Pool // the auxiliary database
+	JS      jetstream.JetStream
+	Log     *stream.Log // read where the stream does not reach back; nil: the stream alone
+	Mail    MailConfig
+	Logger  *slog.Logger
+	Clock   func() time.Time
+	Metrics prometheus.Registerer // nil: none
+}
+
+// MailConfig says where notices go: to the SMTP server when there is one, to files otherwise.
+type MailConfig struct {
+	From    string // sender, like "Shop <orders@example.com>"
+	Dir     string
+	SMTPURL string // see NewSMTP
+	// QuietTo is the position up to which nobody is told of anything when the notices start on an empty database. 0 unless
+	// the auxiliary database was lost.
+	QuietTo int64
+}
+
+func (c MailConfig) target() (Target, error) {
+	switch {
+	case c.SMTPURL != "":
+		return NewSMTP(c.SMTPURL)
+	case c.Dir != "":
+		return NewMailDir(c.Dir)
+	}
+	return nil, errors.New("notices have nowhere to go: give a mail folder or an SMTP URL")
+}
+
+// Wire makes the runner of the systems that ship with the project.
+func Wire(deps Deps) (*Runner, error) {
+	target, err := deps.Mail.target()
+	if err != nil {
+		return nil, err
+	}
+	notices, err := NewNotices(deps.Mail.From, target)
+	if err != nil {
+		return nil, err
+	}
+	return New(Config{
+		Pool: deps.Pool, Systems: []System{notices}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
+		QuietTo: deps.Mail.QuietTo,
+		NewFollower: func(system string, after int64, digest [32]byte) Source {
+			return stream.NewFollower(stream.FollowerConfig{
+				JS: deps.JS, Log: deps.Log, After: after, Digest: digest, Name: system, Logger: deps.Logger,
+			})
+		},
+	})
+}
