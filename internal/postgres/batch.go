@@ -39,8 +39,7 @@ func CommitBatchOn(ctx context.Context, conn BatchSender, batch *pgx.Batch) erro
 	if batch.Len() == 0 {
 		return errEmptyBatch
 	}
-	err := conn.SendBatch(context.WithoutCancel(ctx), batch).Close()
-	return batchError(err)
+	return batchError(conn.SendBatch(context.WithoutCancel(ctx), batch).Close())
 }
 
 func batchError(err error) error {

@@ -82,7 +82,7 @@ func unavailableCode(code string) bool {
 // brokenConnection recognises what the network and pgx return once a connection is gone.
 func brokenConnection(err error) bool {
 	for _, target := range []error{
-		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed,
+		io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, net.ErrClosed, pgconn.ErrConnClosed,
 		syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, syscall.ETIMEDOUT, syscall.EHOSTUNREACH,
 	} {
 		if errors.Is(err, target) {
@@ -93,10 +93,12 @@ func brokenConnection(err error) bool {
 	return ok || pgconn.SafeToRetry(err)
 }
 
-// outcomeUnknown tells whether a commit that answered err may have happened all the same. An ERROR answer means it
-// was rolled back. A FATAL one ends the session and may race with the commit's own answer, so it decides nothing.
+// outcomeUnknown tells whether a commit that was sent and answered err may have happened all the same. An ERROR answer
+// means it was rolled back. A FATAL one ends the session and may race with the commit's own answer, so it decides
+// nothing. pgconn.SafeToRetry is not asked: pgx loses the first read error of a simple query and then reports the
+// connection it has just closed as one that was closed before anything was sent.
 func outcomeUnknown(err error) bool {
-	if err == nil || pgconn.SafeToRetry(err) {
+	if err == nil {
 		return false
 	}
 	// A batch that could not be prepared or encoded never got its Sync, without which the server commits nothing.

@@ -114,7 +114,7 @@ func ownerFor(dataDir string) (identity, error) {
 // handOver gives the directory to the identity, and the data too where root owns it, as after a copy by root.
 func handOver(dir, dataDir string, as identity) error {
 	for _, path := range []string{dir, dirlock.Path(dir)} {
-		if err := as.own(path); err != nil {
+		if err := as.own(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("hand over %s: %w", path, err)
 		}
 	}

@@ -47,7 +47,7 @@ func Migrate(ctx context.Context, url string, fsys fs.FS, dir string) (err error
 		return err
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate database %s: %w", cc.Database, err)
+		return fmt.Errorf("migrate database %s%s: %w", cc.Database, faultyFile(err), err)
 	}
 	// Again, since a newer binary may have migrated while this one waited for the lock.
 	return checkVersion(ctx, provider, cc.Database)
@@ -76,4 +76,13 @@ func checkVersion(ctx context.Context, provider *goose.Provider, database string
 			database, current, known)
 	}
 	return nil
+}
+
+// faultyFile names the migration that broke off.
+func faultyFile(err error) string {
+	partial, ok := errors.AsType[*goose.PartialError](err)
+	if !ok || partial.Failed == nil || partial.Failed.Source == nil {
+		return ""
+	}
+	return " with " + partial.Failed.Source.Path
 }

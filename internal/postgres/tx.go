@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // rollbackTimeout bounds the rollback of a transaction whose caller's context may be gone already.
@@ -47,6 +48,9 @@ func inTx(ctx context.Context, db Beginner, opts pgx.TxOptions, fn func(tx pgx.T
 	returned = true
 	if err != nil {
 		return err
+	}
+	if tx.Conn().IsClosed() {
+		return fmt.Errorf("commit: %w", pgconn.ErrConnClosed) // not sent, so not stored
 	}
 	return commitError(tx.Commit(context.WithoutCancel(ctx)))
 }
