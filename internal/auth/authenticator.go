@@ -49,21 +49,23 @@ type Authenticator struct {
 	now     func() time.Time
 	poll    time.Duration
 	seen    *lru.Cache[string, Identity] // by the token itself
-	sources map[string]source            // by issuer; never changed after New
+	sources map[string]source            // by issuer; never changed
 	own     *ownKeys
 	peek    *jwt.Parser
 }
 
 // source is one issuer: how its tokens are checked and what their claims say.
-type source interface {
-	// key gives the verification key of a kid with its algorithm; errUnknownKey when there is none.
-	key(ctx context.Context, kid string) (verificationKey, error)
-	// parser checks signature method, iss, aud, exp and nbf.
-	parser() *jwt.Parser
-	// acceptsType tells whether tokens with this typ header are access tokens of the issuer.
-	acceptsType(typ string) bool
+type source struct {
+	keys      keySource
+	parser    *jwt.Parser // checks signature method, iss, aud, exp and nbf
+	acceptJWT bool        // its access tokens may have the typ JWT
 	// identity reads the claims of a verified token.
-	identity(claims jwt.MapClaims) (Identity, error)
+	identity func(claims jwt.MapClaims) (Identity, error)
+}
+
+// keySource gives the verification key of a kid with its algorithm; errUnknownKey when there is none.
+type keySource interface {
+	key(ctx context.Context, kid string) (verificationKey, error)
 }
 
 type verificationKey struct {
@@ -91,13 +93,10 @@ func NewAuthenticator(cfg AuthenticatorConfig, pool *pgxpool.Pool) (*Authenticat
 		pool: pool, log: cfg.Log, now: cfg.Now, poll: cfg.Poll, seen: seen,
 		peek: jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()),
 	}
-	a.own = &ownKeys{
-		reload:  a.reload,
-		limiter: rate.NewLimiter(reloadsPerSecond, reloadBurst),
-		now:     cfg.Now,
-		parse:   tokenParser([]string{"ES256"}, cfg.Issuer, cfg.Audience, cfg.Now),
-	}
-	a.sources = map[string]source{cfg.Issuer: a.own}
+	a.own = &ownKeys{reload: a.reload, limiter: rate.NewLimiter(reloadsPerSecond, reloadBurst), now: cfg.Now}
+	a.sources = map[string]source{cfg.Issuer: {
+		keys: a.own, parser: tokenParser([]string{"ES256"}, cfg.Issuer, cfg.Audience, cfg.Now), identity: ownIdentity,
+	}}
 	for _, outside := range cfg.Outside {
 		s, err := newOutside(outside, cfg)
 		if err != nil {
@@ -212,19 +211,28 @@ func (a *Authenticator) verifyToken(ctx context.Context, bearer string) (Identit
 		return Identity{}, fmt.Errorf("%w: unknown issuer", errBadToken)
 	}
 	typ, _ := unverified.Header["typ"].(string)
-	if !from.acceptsType(strings.TrimPrefix(strings.ToLower(typ), "application/")) {
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	if typ != tokenType && (!from.acceptJWT || typ != "jwt") {
 		return Identity{}, fmt.Errorf("%w: typ is not %s", errBadToken, tokenType)
 	}
 	if _, critical := unverified.Header["crit"]; critical {
 		return Identity{}, fmt.Errorf("%w: critical header extensions", errBadToken)
 	}
 	claims := jwt.MapClaims{}
-	_, err = from.parser().ParseWithClaims(bearer, claims, func(t *jwt.Token) (any, error) {
+	if _, err := from.parser.ParseWithClaims(bearer, claims, from.keyOf(ctx)); err != nil {
+		return Identity{}, err
+	}
+	return from.complete(claims)
+}
+
+// keyOf finds the key that a token names, and refuses it for any other algorithm than its own.
+func (s source) keyOf(ctx context.Context) jwt.Keyfunc {
+	return func(t *jwt.Token) (any, error) {
 		kid, ok := t.Header["kid"].(string)
 		if !ok || kid == "" {
 			return nil, errUnknownKey
 		}
-		key, err := from.key(ctx, kid)
+		key, err := s.keys.key(ctx, kid)
 		if err != nil {
 			return nil, err
 		}
@@ -232,16 +240,12 @@ func (a *Authenticator) verifyToken(ctx context.Context, bearer string) (Identit
 			return nil, fmt.Errorf("%w: algorithm of another key", errBadToken)
 		}
 		return key.public, nil
-	})
-	if err != nil {
-		return Identity{}, err
 	}
-	return completeIdentity(from, claims)
 }
 
-// completeIdentity holds what the claims say against the rules that clients are made by, whoever signed them.
-func completeIdentity(from source, claims jwt.MapClaims) (Identity, error) {
-	who, err := from.identity(claims)
+// complete holds what the claims say against the rules that clients are made by, whoever signed them.
+func (s source) complete(claims jwt.MapClaims) (Identity, error) {
+	who, err := s.identity(claims)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -252,7 +256,7 @@ func completeIdentity(from source, claims jwt.MapClaims) (Identity, error) {
 	who.ExpiresAt = expires.Time
 	rules := NewClient{Kind: who.Kind, Tenant: who.Tenant, Provider: who.Provider, System: who.System, Scopes: who.Scopes}
 	if err := rules.validate(); err != nil || who.ClientID == "" {
-		return Identity{}, fmt.Errorf("%w: claims name no party: %v", errBadToken, err)
+		return Identity{}, fmt.Errorf("%w: claims name no party", errBadToken)
 	}
 	return who, nil
 }
@@ -291,7 +295,6 @@ type ownKeys struct {
 	reload  func(ctx context.Context) error
 	limiter *rate.Limiter
 	now     func() time.Time
-	parse   *jwt.Parser
 }
 
 // knownKeys is one reading; it is never changed, only replaced.
@@ -299,9 +302,6 @@ type knownKeys struct {
 	keys     map[string]ownKey
 	disabled map[string]struct{}
 }
-
-func (o *ownKeys) parser() *jwt.Parser         { return o.parse }
-func (o *ownKeys) acceptsType(typ string) bool { return typ == tokenType }
 
 func (o *ownKeys) isDisabled(clientID string) bool {
 	known := o.known.Load()
@@ -312,7 +312,8 @@ func (o *ownKeys) isDisabled(clientID string) bool {
 	return off
 }
 
-func (o *ownKeys) identity(claims jwt.MapClaims) (Identity, error) {
+// ownIdentity reads the claims that Issuer writes.
+func ownIdentity(claims jwt.MapClaims) (Identity, error) {
 	text := func(name string) string { s, _ := claims[name].(string); return s }
 	return Identity{
 		ClientID: text("client_id"), Kind: Kind(text("kind")), Tenant: text("tenant"),

@@ -13,6 +13,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // Limits of issued tokens and of key rotation.
@@ -115,6 +117,8 @@ func (i *Issuer) current(ctx context.Context) ([]signingKey, error) {
 	if len(i.keys) > 0 && now.Sub(i.loaded) < keyRefresh {
 		return slices.Clone(i.keys), nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
+	defer cancel()
 	keys, err := loadSigningKeys(ctx, i.pool, now)
 	if err != nil && len(i.keys) == 0 {
 		return nil, err
@@ -130,7 +134,7 @@ func (i *Issuer) current(ctx context.Context) ([]signingKey, error) {
 // the last token they can have signed has expired. When two nodes rotate at once, one rotation happens.
 func (i *Issuer) Rotate(ctx context.Context) error {
 	now := i.cfg.Now()
-	err := pgx.BeginFunc(ctx, i.pool, func(tx pgx.Tx) error {
+	err := postgres.InTx(ctx, i.pool, func(tx pgx.Tx) error {
 		var last int
 		if err := tx.QueryRow(ctx, `SELECT coalesce(max(generation), 0) FROM signing_keys`).Scan(&last); err != nil {
 			return fmt.Errorf("read last generation: %w", err)

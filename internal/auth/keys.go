@@ -35,18 +35,17 @@ func ensureKey(ctx context.Context, pool *pgxpool.Pool, now time.Time) error {
 	if n > 0 {
 		return nil
 	}
-	if _, err := insertKey(ctx, pool, 1, now); err != nil {
-		return err
-	}
-	return nil
+	_, err := insertKey(ctx, pool, 1, now)
+	return err
 }
 
-type execer interface {
+// rower is a pool or a transaction.
+type rower interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
 // insertKey makes the key of a generation and tells whether this call was the one that did.
-func insertKey(ctx context.Context, db execer, generation int, activeFrom time.Time) (bool, error) {
+func insertKey(ctx context.Context, db rower, generation int, activeFrom time.Time) (bool, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return false, fmt.Errorf("generate signing key: %w", err)

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
-
-	"github.com/orderstore/orderstore/internal/fault"
 )
 
 // jwk is a public key of RFC 7517: EC, RSA and OKP members together, as JWKS of outside issuers hold them too.
@@ -31,7 +29,7 @@ type jwks struct {
 func (i *Issuer) JWKS(c echo.Context) error {
 	keys, err := i.current(c.Request().Context())
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "keys cannot be read at the moment")
+		return unlessAway(err, "keys cannot be read at the moment")
 	}
 	now := i.cfg.Now()
 	set := jwks{Keys: []jwk{}}

@@ -56,7 +56,6 @@ type outside struct {
 	cfg     OutsideIssuer
 	http    *http.Client
 	now     func() time.Time
-	parse   *jwt.Parser
 	limiter *rate.Limiter
 	fetches singleflight.Group
 	known   atomic.Pointer[fetchedKeys]
@@ -67,9 +66,9 @@ type fetchedKeys struct {
 	at   time.Time
 }
 
-func newOutside(cfg OutsideIssuer, common AuthenticatorConfig) (*outside, error) {
+func newOutside(cfg OutsideIssuer, common AuthenticatorConfig) (source, error) {
 	if cfg.Name == "" || cfg.Issuer == "" || cfg.JWKSURL == "" || cfg.Audience == "" {
-		return nil, fmt.Errorf("outside issuer %q: name, issuer, jwks_url and audience are all needed", cfg.Issuer)
+		return source{}, fmt.Errorf("outside issuer %q: name, issuer, jwks_url and audience are all needed", cfg.Issuer)
 	}
 	if cfg.ScopeClaim == "" {
 		cfg.ScopeClaim = "scope"
@@ -77,17 +76,9 @@ func newOutside(cfg OutsideIssuer, common AuthenticatorConfig) (*outside, error)
 	if len(cfg.Kinds) == 0 {
 		cfg.Kinds = []Kind{KindUser, KindProvider, KindAuxiliary}
 	}
-	return &outside{
-		cfg: cfg, http: common.HTTP, now: common.Now,
-		parse:   tokenParser([]string{"ES256", "RS256", "EdDSA"}, cfg.Issuer, cfg.Audience, common.Now),
-		limiter: rate.NewLimiter(rate.Every(jwksMinInterval), 1),
-	}, nil
-}
-
-func (o *outside) parser() *jwt.Parser { return o.parse }
-
-func (o *outside) acceptsType(typ string) bool {
-	return typ == tokenType || o.cfg.AcceptJWT && typ == "jwt"
+	o := &outside{cfg: cfg, http: common.HTTP, now: common.Now, limiter: rate.NewLimiter(rate.Every(jwksMinInterval), 1)}
+	parser := tokenParser([]string{"ES256", "RS256", "EdDSA"}, cfg.Issuer, cfg.Audience, common.Now)
+	return source{keys: o, parser: parser, acceptJWT: cfg.AcceptJWT, identity: o.identity}, nil
 }
 
 // identity namespaces the client id by the issuer's name, so that nobody outside can pass for one of our clients.

@@ -53,7 +53,7 @@ const (
 
 // reload reads keys and disabled clients in one round trip and puts them in force.
 func (a *Authenticator) reload(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
 	defer cancel()
 	before := a.own.known.Load()
 	next := &knownKeys{keys: map[string]ownKey{}, disabled: map[string]struct{}{}}

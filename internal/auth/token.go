@@ -10,14 +10,20 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
-// maxTokenForm is the largest body /oauth/token reads, in bytes.
-const maxTokenForm = 8 << 10
+const (
+	// maxTokenForm is the largest body /oauth/token reads, in bytes.
+	maxTokenForm = 8 << 10
+	// databaseTimeout bounds a look at the write database while a request waits for it.
+	databaseTimeout = 5 * time.Second
+)
 
 // oauthError is an error answer of RFC 6749 section 5.2.
 type oauthError struct {
@@ -73,12 +79,14 @@ func (i *Issuer) login(ctx context.Context, id, secret string) (Identity, error)
 	if wait := i.attempts.blocked(id); wait > 0 {
 		return Identity{}, fault.New(fault.TooManyRequests, "too many wrong secrets for this client").Retry(wait)
 	}
+	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
+	defer cancel()
 	who, err := i.store.login(ctx, id, secret)
 	if err == nil {
 		return who, nil
 	}
 	if !errors.Is(err, errBadClient) {
-		return Identity{}, fault.Wrap(err, fault.Unavailable, "clients cannot be looked up at the moment")
+		return Identity{}, unlessAway(err, "clients cannot be looked up at the moment")
 	}
 	if wait := i.attempts.failed(id); wait > 0 {
 		return Identity{}, fault.New(fault.TooManyRequests, "too many wrong secrets for this client").Retry(wait)
@@ -89,7 +97,7 @@ func (i *Issuer) login(ctx context.Context, id, secret string) (Identity, error)
 func (i *Issuer) answer(c echo.Context, who Identity) error {
 	token, expires, err := i.Issue(c.Request().Context(), who)
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "tokens cannot be issued at the moment")
+		return unlessAway(err, "tokens cannot be issued at the moment")
 	}
 	return writeJSON(c, http.StatusOK, struct {
 		AccessToken string `json:"access_token"`
@@ -97,6 +105,14 @@ func (i *Issuer) answer(c echo.Context, who Identity) error {
 		ExpiresIn   int    `json:"expires_in"` // seconds
 		Scope       string `json:"scope"`
 	}{token, "Bearer", int(expires.Sub(i.cfg.Now()).Round(1e9).Seconds()), strings.Join(who.Scopes, " ")})
+}
+
+// unlessAway gives err, as fault.Unavailable when the database is away or too slow.
+func unlessAway(err error, message string) error {
+	if postgres.IsUnavailable(err) || errors.Is(err, context.DeadlineExceeded) {
+		return fault.Wrap(err, fault.Unavailable, "%s", message)
+	}
+	return err
 }
 
 // readForm reads the body alone: parameters in the query end up in logs, so they are not looked at.

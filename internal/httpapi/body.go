@@ -44,8 +44,8 @@ func readBody(c echo.Context, maxBytes int64) ([]byte, error) {
 	// Not every ResponseWriter has a deadline to set (a test's recorder has none).
 	timed := control.SetReadDeadline(time.Now().Add(bodyTimeout)) == nil
 	body, err := readAll(c.Request(), maxBytes)
-	if timed && err == nil {
-		err = control.SetReadDeadline(time.Time{})
+	if timed {
+		err = errors.Join(err, control.SetReadDeadline(time.Time{}))
 	}
 	var cut *http.MaxBytesError
 	switch {

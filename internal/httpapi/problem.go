@@ -27,64 +27,46 @@ type kindOfProblem struct {
 	title  string
 }
 
-// problemOf is the one place where codes become statuses; a test holds it against the codes of package fault.
+// problems is the one place where codes become statuses; a test holds it against the codes of package fault.
+//
+//nolint:gochecknoglobals // a table that nothing changes
+var problems = map[fault.Code]kindOfProblem{
+	fault.Malformed:           {http.StatusBadRequest, "The request cannot be read"},
+	fault.UnknownField:        {http.StatusBadRequest, "The request has unknown fields"},
+	fault.DuplicateKey:        {http.StatusBadRequest, "The request has a key twice"},
+	fault.BadCursor:           {http.StatusBadRequest, "The cursor is not of this list"},
+	fault.BadParameter:        {http.StatusBadRequest, "A parameter or header is not valid"},
+	fault.Unauthorized:        {http.StatusUnauthorized, "A valid access token is needed"},
+	fault.Forbidden:           {http.StatusForbidden, "The token does not allow this"},
+	fault.NotFound:            {http.StatusNotFound, "Not found"},
+	fault.MethodNotAllowed:    {http.StatusMethodNotAllowed, "The method is not allowed here"},
+	fault.Conflict:            {http.StatusConflict, "The request conflicts with what is stored"},
+	fault.OrderConflict:       {http.StatusConflict, "The external reference belongs to another order"},
+	fault.TaskState:           {http.StatusConflict, "The task's status does not allow this"},
+	fault.OrderState:          {http.StatusConflict, "The order's status does not allow this"},
+	fault.ResultConflict:      {http.StatusConflict, "The result id belongs to another result"},
+	fault.StaleRevision:       {http.StatusConflict, "The record has a newer revision"},
+	fault.VersionMismatch:     {http.StatusPreconditionFailed, "The version is not the current one"},
+	fault.TooLarge:            {http.StatusRequestEntityTooLarge, "The request is too large"},
+	fault.UnsupportedMedia:    {http.StatusUnsupportedMediaType, "The media type is not supported"},
+	fault.Invalid:             {http.StatusUnprocessableEntity, "Some fields are not valid"},
+	fault.KeyReused:           {http.StatusUnprocessableEntity, "The idempotency key was used for another request"},
+	fault.PreconditionMissing: {http.StatusPreconditionRequired, "If-Match is needed"},
+	fault.TooManyRequests:     {http.StatusTooManyRequests, "Too many requests"},
+	fault.Unavailable:         {http.StatusServiceUnavailable, "Not available at the moment"},
+	fault.OutcomeUnknown:      {http.StatusServiceUnavailable, "The outcome is not known yet"},
+	fault.NotReached:          {http.StatusServiceUnavailable, "The position is not reached yet"},
+	fault.Overloaded:          {http.StatusServiceUnavailable, "Too busy at the moment"},
+	fault.Internal:            {http.StatusInternalServerError, "Something went wrong on our side"},
+}
+
+// problemOf gives a code's status; one that the table does not have is an error of ours.
 func problemOf(code fault.Code) kindOfProblem {
-	switch code {
-	case fault.Malformed:
-		return kindOfProblem{http.StatusBadRequest, "The request cannot be read"}
-	case fault.UnknownField:
-		return kindOfProblem{http.StatusBadRequest, "The request has unknown fields"}
-	case fault.DuplicateKey:
-		return kindOfProblem{http.StatusBadRequest, "The request has a key twice"}
-	case fault.BadCursor:
-		return kindOfProblem{http.StatusBadRequest, "The cursor is not of this list"}
-	case fault.BadParameter:
-		return kindOfProblem{http.StatusBadRequest, "A parameter or header is not valid"}
-	case fault.Unauthorized:
-		return kindOfProblem{http.StatusUnauthorized, "A valid access token is needed"}
-	case fault.Forbidden:
-		return kindOfProblem{http.StatusForbidden, "The token does not allow this"}
-	case fault.NotFound:
-		return kindOfProblem{http.StatusNotFound, "Not found"}
-	case fault.MethodNotAllowed:
-		return kindOfProblem{http.StatusMethodNotAllowed, "The method is not allowed here"}
-	case fault.Conflict:
-		return kindOfProblem{http.StatusConflict, "The request conflicts with what is stored"}
-	case fault.OrderConflict:
-		return kindOfProblem{http.StatusConflict, "The external reference belongs to another order"}
-	case fault.TaskState:
-		return kindOfProblem{http.StatusConflict, "The task's status does not allow this"}
-	case fault.OrderState:
-		return kindOfProblem{http.StatusConflict, "The order's status does not allow this"}
-	case fault.ResultConflict:
-		return kindOfProblem{http.StatusConflict, "The result id belongs to another result"}
-	case fault.StaleRevision:
-		return kindOfProblem{http.StatusConflict, "The record has a newer revision"}
-	case fault.VersionMismatch:
-		return kindOfProblem{http.StatusPreconditionFailed, "The version is not the current one"}
-	case fault.TooLarge:
-		return kindOfProblem{http.StatusRequestEntityTooLarge, "The request is too large"}
-	case fault.UnsupportedMedia:
-		return kindOfProblem{http.StatusUnsupportedMediaType, "The media type is not supported"}
-	case fault.Invalid:
-		return kindOfProblem{http.StatusUnprocessableEntity, "Some fields are not valid"}
-	case fault.KeyReused:
-		return kindOfProblem{http.StatusUnprocessableEntity, "The idempotency key was used for another request"}
-	case fault.PreconditionMissing:
-		return kindOfProblem{http.StatusPreconditionRequired, "If-Match is needed"}
-	case fault.TooManyRequests:
-		return kindOfProblem{http.StatusTooManyRequests, "Too many requests"}
-	case fault.Unavailable:
-		return kindOfProblem{http.StatusServiceUnavailable, "Not available at the moment"}
-	case fault.OutcomeUnknown:
-		return kindOfProblem{http.StatusServiceUnavailable, "The outcome is not known yet"}
-	case fault.NotReached:
-		return kindOfProblem{http.StatusServiceUnavailable, "The position is not reached yet"}
-	case fault.Overloaded:
-		return kindOfProblem{http.StatusServiceUnavailable, "Too busy at the moment"}
-	case fault.Internal:
+	kind, ok := problems[code]
+	if !ok {
+		return problems[fault.Internal]
 	}
-	return kindOfProblem{http.StatusInternalServerError, "Something went wrong on our side"}
+	return kind
 }
 
 // ProblemOf gives the status and the problem document of an error; what is no *fault.Error shows as nothing but

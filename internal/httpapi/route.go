@@ -97,7 +97,7 @@ func limitBody(c echo.Context, limit int64) error {
 	if req.ContentLength > limit {
 		return tooLarge(limit)
 	}
-	if req.ContentLength != 0 {
+	if req.ContentLength < 0 { // net/http itself ends the others at what they said
 		req.Body = http.MaxBytesReader(c.Response(), req.Body, limit)
 	}
 	return nil

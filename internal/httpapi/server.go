@@ -29,9 +29,9 @@ const HeaderRequestID = "X-Request-Id"
 // Config of the HTTP surface.
 type Config struct {
 	Log *slog.Logger
-	// SuccessLevel is the level of the log line of a request answered below 400; slog.LevelDebug is the usual choice.
-	// Answers from 400 are Info, from 500 Error.
-	SuccessLevel slog.Level
+	// LogSuccesses gives requests answered below 400 their log line at Info instead of Debug. Answers from 400 are Info,
+	// unexpected ones from 500 Error.
+	LogSuccesses bool
 	// TrustedProxies are networks whose X-Forwarded-For is believed, in CIDR form. None by default: the client's
 	// address is the connection's.
 	TrustedProxies []string
@@ -134,7 +134,7 @@ func guarded(next echo.HandlerFunc, c echo.Context) (err error) {
 		if value == nil {
 			return
 		}
-		if value == http.ErrAbortHandler {
+		if abort, ok := value.(error); ok && errors.Is(abort, http.ErrAbortHandler) {
 			panic(value) // net/http's own way to cut a connection
 		}
 		err = &panicked{value: value, stack: debug.Stack()}
@@ -145,11 +145,11 @@ func guarded(next echo.HandlerFunc, c echo.Context) (err error) {
 // logRequest writes the one line of a request: never a body, a token or a query.
 func logRequest(cfg Config, c echo.Context, id string, took time.Duration, err error) {
 	status := c.Response().Status
-	level := cfg.SuccessLevel
+	level := slog.LevelDebug
 	switch {
 	case status >= http.StatusInternalServerError && !expected(err):
 		level = slog.LevelError
-	case status >= http.StatusBadRequest:
+	case status >= http.StatusBadRequest, cfg.LogSuccesses:
 		level = slog.LevelInfo
 	}
 	ctx := c.Request().Context()

@@ -17,11 +17,12 @@ const sseWriteTimeout = 10 * time.Second
 
 // SSE writes server-sent events to one client. It is for one goroutine.
 type SSE struct {
-	ctx     context.Context
+	gone    <-chan struct{} // closed when the client hangs up
 	w       http.ResponseWriter
 	control *http.ResponseController
 	buf     bytes.Buffer
 	caller  *caller
+	timeout time.Duration
 }
 
 // Stream answers 200 with the headers of an event stream and sends them.
@@ -30,11 +31,13 @@ func Stream(c echo.Context) (*SSE, error) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx holds events back without it
+	h.Set("Connection", "close")     // a later request must not meet the last event's deadline
 	s := &SSE{
-		ctx:     c.Request().Context(),
+		gone:    c.Request().Context().Done(),
 		w:       c.Response(),
 		control: http.NewResponseController(c.Response()),
 		caller:  callerOf(c),
+		timeout: sseWriteTimeout,
 	}
 	c.Response().WriteHeader(http.StatusOK)
 	return s, s.Comment()
@@ -74,8 +77,10 @@ func (s *SSE) field(name, value string) {
 
 func (s *SSE) send() error {
 	defer s.buf.Reset()
-	if err := s.ctx.Err(); err != nil {
-		return err
+	select {
+	case <-s.gone:
+		return context.Canceled
+	default:
 	}
 	if s.caller != nil {
 		if err := s.caller.authn.Check(s.caller.who); err != nil {
@@ -83,7 +88,7 @@ func (s *SSE) send() error {
 		}
 	}
 	// Not every ResponseWriter has deadlines; where there is one, it is set anew for each event.
-	_ = s.control.SetWriteDeadline(time.Now().Add(sseWriteTimeout))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.timeout))
 	if _, err := s.w.Write(s.buf.Bytes()); err != nil {
 		return fmt.Errorf("write event: %w", err)
 	}
