@@ -111,7 +111,7 @@ func (f *Follower) take(msg jetstream.Msg, limit int) ([]Record, error) {
 	var records []Record
 	position, digest := f.position, f.digest
 	for {
-		r, err := recordOf(msg)
+		r, err := RecordOf(msg)
 		switch {
 		case err != nil && !errors.Is(err, ErrDiverged):
 			return records, err

@@ -44,8 +44,8 @@ func Chain(previous [32]byte, position int64, body []byte) [32]byte {
 	return next
 }
 
-// recordOf reads a stream message. Its sequence is the position: there is no other number in it to believe.
-func recordOf(msg jetstream.Msg) (Record, error) {
+// RecordOf reads a stream message. It returns ErrDiverged (test with errors.Is), and all but the digest, where there is none. Its sequence is the position: there is no other number in it to believe.
+func RecordOf(msg jetstream.Msg) (Record, error) {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return Record{}, fmt.Errorf("message metadata: %w", err)

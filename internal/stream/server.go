@@ -244,7 +244,8 @@ func checkFree(host string, port int) error {
 		return nil
 	}
 	address := net.JoinHostPort(host, strconv.Itoa(port))
-	listener, err := net.Listen("tcp", address)
+	var lc net.ListenConfig
+	listener, err := lc.Listen(context.Background(), "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return sentence(ErrPortTaken, "%s is taken by another program: stop it or choose another port for NATS", address)
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,7 @@ type serverLog struct {
 	fault error
 }
 
-func newServerLog(log *slog.Logger) *serverLog { return &serverLog{log: log.With("part", "nats")} }
+func newServerLog(log *slog.Logger) *serverLog { return &serverLog{log: log} }
 
 func (l *serverLog) fatal() error {
 	l.mu.Lock()
@@ -34,13 +35,20 @@ func (l *serverLog) fatal() error {
 }
 
 // Noticef logs at debug level: a start writes forty lines of it.
-func (l *serverLog) Noticef(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }
+func (l *serverLog) Noticef(format string, args ...any) { l.pass(slog.LevelDebug, format, args) }
 
 // Warnf logs a warning.
-func (l *serverLog) Warnf(format string, args ...any) { l.log.Warn(fmt.Sprintf(format, args...)) }
+func (l *serverLog) Warnf(format string, args ...any) { l.pass(slog.LevelWarn, format, args) }
 
 // Errorf logs an error.
-func (l *serverLog) Errorf(format string, args ...any) { l.log.Error(fmt.Sprintf(format, args...)) }
+func (l *serverLog) Errorf(format string, args ...any) { l.pass(slog.LevelError, format, args) }
+
+func (l *serverLog) pass(level slog.Level, format string, args []any) {
+	ctx := context.Background() // the server has none to give
+	if l.log.Enabled(ctx, level) {
+		l.log.Log(ctx, level, "nats server", "line", fmt.Sprintf(format, args...))
+	}
+}
 
 // Fatalf keeps the fault instead of ending the process, as the server's own logger would.
 func (l *serverLog) Fatalf(format string, args ...any) {

@@ -1,0 +1,132 @@
+package broadcast
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+const (
+	verifyBatch = 1000
+	verifyWait  = 5 * time.Second // for the broker to hand over messages that it says it has
+)
+
+// Verification is what was found comparing the stream with the log.
+type Verification struct {
+	Messages   int64 // compared
+	Bounds     stream.Bounds
+	Difference string // the first one; empty where there is none
+	At         int64  // its position
+}
+
+func (v *Verification) differs(at int64, format string, args ...any) {
+	if v.Difference == "" {
+		v.Difference, v.At = fmt.Sprintf(format, args...), at
+	}
+}
+
+// Verify compares each message of the stream with the log, byte for byte, up to a position of the log that is known to be
+// complete. A stream that ends before it differs: what is missing is what the relay still has to copy.
+func Verify(ctx context.Context, js jetstream.JetStream, log Log, to int64, progress func(messages int64)) (*Verification, error) {
+	v := &Verification{}
+	bounds, err := stream.BoundsOf(ctx, js)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		v.differs(1, "there is no stream")
+		return v, nil
+	}
+	if err != nil {
+		return v, err
+	}
+	v.Bounds = bounds
+	s := &scan{v: v, log: log, position: bounds.First - 1, to: min(bounds.Last, to), progress: progress}
+	if err := s.run(ctx, js); err != nil {
+		return v, err
+	}
+	if bounds.Last < to {
+		v.differs(bounds.Last+1, "the stream ends at %d, the log at %d", bounds.Last, to)
+	}
+	if bounds.Last > to {
+		if _, known, err := log.Digest(ctx, bounds.Last); err != nil || !known {
+			v.differs(to+1, "the stream ends at %d, beyond the log", bounds.Last)
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+type scan struct {
+	v        *Verification
+	log      Log
+	position int64 // the last that was compared
+	to       int64
+	progress func(int64)
+}
+
+func (s *scan) run(ctx context.Context, js jetstream.JetStream) error {
+	if s.position >= s.to {
+		return nil
+	}
+	consumer, err := js.CreateConsumer(ctx, stream.Name, jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return fmt.Errorf("create consumer: %w", err)
+	}
+	for s.position < s.to && s.v.Difference == "" {
+		n := int(min(verifyBatch, s.to-s.position))
+		batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(verifyWait))
+		if err != nil {
+			return fmt.Errorf("fetch: %w", err)
+		}
+		if err := s.take(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scan) take(ctx context.Context, batch jetstream.MessageBatch) error {
+	records, err := s.log.Read(ctx, s.position, verifyBatch)
+	if err != nil {
+		return err
+	}
+	taken := int64(0)
+	for msg := range batch.Messages() {
+		if int(taken) < len(records) && s.v.Difference == "" {
+			s.compare(msg, &records[taken])
+		}
+		taken++
+	}
+	if err := batch.Error(); err != nil {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	if taken == 0 {
+		s.v.differs(s.position+1, "the stream does not hand over position %d", s.position+1)
+	}
+	s.v.Messages += taken
+	s.position += taken
+	s.progress(taken)
+	return nil
+}
+
+func (s *scan) compare(msg jetstream.Msg, want *stream.Record) {
+	got, err := stream.RecordOf(msg)
+	switch {
+	case err != nil && !errors.Is(err, stream.ErrDiverged):
+		s.v.differs(want.Position, "%v", err)
+	case got.Position != want.Position:
+		s.v.differs(want.Position, "the stream has a hole at %d", want.Position)
+	case !bytes.Equal(got.Body, want.Body):
+		s.v.differs(want.Position, "message %d is not the log's event", want.Position)
+	case got.Digest != want.Digest:
+		s.v.differs(want.Position, "message %d carries another digest than the log", want.Position)
+	case got.Subject != want.Subject:
+		s.v.differs(want.Position, "message %d has the subject %q, the log %q", want.Position, got.Subject, want.Subject)
+	}
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// config is all that the environment says. Each variable has the prefix ORDERSTORE_.
+type config struct {
+	PostgresWrite     string        `env:"POSTGRES_WRITE"`
+	PostgresRead      string        `env:"POSTGRES_READ"`
+	PostgresAuxiliary string        `env:"POSTGRES_AUXILIARY"`
+	NATS              string        `env:"NATS"`
+	HTTP              string        `env:"HTTP" envDefault:"127.0.0.1:8080"`
+	Metrics           string        `env:"METRICS" envDefault:"127.0.0.1:9090"`
+	Issuer            string        `env:"ISSUER" envDefault:"urn:orderstore"`
+	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info"`
+	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json"`
+	TrustedProxies    []string      `env:"TRUSTED_PROXIES"`
+	StreamMaxAge      time.Duration `env:"STREAM_MAX_AGE"`
+	StreamMaxBytes    int64         `env:"STREAM_MAX_BYTES"`
+	StreamReplicas    int           `env:"STREAM_REPLICAS" envDefault:"1"`
+	MailDir           string        `env:"MAIL_DIR"`
+	MailFrom          string        `env:"MAIL_FROM"`
+	SMTPURL           string        `env:"SMTP_URL"`
+}
+
+func readConfig() (config, error) {
+	cfg, err := env.ParseAsWithOptions[config](env.Options{Prefix: "ORDERSTORE_"})
+	if err != nil {
+		return cfg, fmt.Errorf("read the environment: %w", err)
+	}
+	return cfg, nil
+}
+
+// role is one part of the server.
+type role string
+
+const (
+	roleCommand    role = "command"
+	roleRelay      role = "relay"
+	roleProjection role = "projection"
+	roleQuery      role = "query"
+	roleBroadcast  role = "broadcast"
+)
+
+func allRoles() []role {
+	return []role{roleCommand, roleRelay, roleProjection, roleQuery, roleBroadcast}
+}
+
+func parseRoles(list []string) ([]role, error) {
+	var roles []role
+	for _, name := range list {
+		r := role(strings.TrimSpace(name))
+		if !slices.Contains(allRoles(), r) {
+			return nil, fmt.Errorf("there is no role %q: there are %v", name, allRoles())
+		}
+		if !slices.Contains(roles, r) {
+			roles = append(roles, r)
+		}
+	}
+	if len(roles) == 0 {
+		return nil, fmt.Errorf("no role is named: there are %v", allRoles())
+	}
+	return roles, nil
+}
+
+// validate names everything that the roles need and do not have.
+func (c *config) validate(roles []role) error {
+	var faults []error
+	need := func(value, name string) {
+		if value == "" {
+			faults = append(faults, fmt.Errorf("ORDERSTORE_%s is not set", name))
+		}
+	}
+	need(c.PostgresWrite, "POSTGRES_WRITE") // also where clients and signing keys are
+	if slices.ContainsFunc(roles, func(r role) bool { return r == roleProjection || r == roleQuery || r == roleBroadcast }) {
+		need(c.PostgresRead, "POSTGRES_READ")
+	}
+	if slices.ContainsFunc(roles, func(r role) bool { return r == roleProjection || r == roleRelay || r == roleQuery }) {
+		need(c.NATS, "NATS")
+	}
+	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
+		faults = append(faults, fmt.Errorf("ORDERSTORE_HTTP %q is no HOST:PORT", c.HTTP))
+	}
+	if c.StreamMaxAge < 0 || c.StreamMaxBytes < 0 || c.StreamReplicas < 1 || c.StreamReplicas > 5 {
+		faults = append(faults, errors.New("ORDERSTORE_STREAM_*: no limit may be negative, and replicas are 1 to 5"))
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,45 @@
+// Command orderstore is the server: it serves the roles command, relay, projection, query and broadcast, runs a whole system
+// for development, migrates the databases, and verifies that log, stream and views agree.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := rootCommand()
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	if !errors.Is(err, errDiffers) { // what differs was printed already
+		fmt.Fprintln(os.Stderr, "orderstore:", err)
+	}
+	return 1
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "orderstore",
+		Short:         "An order store with its reads and writes split",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), verifyCommand())
+	return root
+}

@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/orderstore/orderstore/auxiliary"
+	"github.com/orderstore/orderstore/broadcast"
+	"github.com/orderstore/orderstore/command"
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/internal/telemetry"
+	"github.com/orderstore/orderstore/projection"
+)
+
+const (
+	drainWithin  = 10 * time.Second // for requests under way, and for each stage to catch up, at the end
+	catchUpPause = 10 * time.Millisecond
+)
+
+// node is one server process: the roles it has, wired by hand.
+type node struct {
+	cfg    config
+	roles  []role
+	log    *slog.Logger
+	failed chan error
+
+	registry  *prometheus.Registry
+	write     *pgxpool.Pool // the primary
+	views     *pgxpool.Pool // the read database, for the projector
+	read      *pgxpool.Pool // the read database, for queries
+	auxiliary *pgxpool.Pool
+	nats      *nats.Conn
+	js        jetstream.JetStream
+
+	logTip     *stream.Tip
+	viewTips   map[string]*stream.Tip
+	clients    *auth.Store
+	authn      *auth.Authenticator
+	committer  *command.Committer
+	relay      *broadcast.Relay
+	projection *projection.Projection
+	hub        *broadcast.Hub
+
+	listener net.Listener
+	http     *http.Server
+	metrics  *telemetry.Server
+	basis    *crew // what all others stand on
+	intake   *crew
+	copying  *crew
+	viewing  *crew
+	streams  context.CancelFunc // ends long polls and event streams
+}
+
+// startNode brings up a node. nc stays the caller's.
+func startNode(ctx context.Context, cfg config, roles []role, nc *nats.Conn, log *slog.Logger) (*node, error) {
+	n := &node{
+		cfg: cfg, roles: roles, log: log, nats: nc, failed: make(chan error, 1), registry: telemetry.NewRegistry(),
+		logTip: &stream.Tip{}, viewTips: map[string]*stream.Tip{},
+	}
+	for _, step := range []func(context.Context) error{
+		n.listen, n.open, n.startAuth, n.startIntake, n.startRelay, n.startViews, n.serve,
+	} {
+		if err := step(ctx); err != nil {
+			n.stop()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *node) has(roles ...role) bool {
+	return slices.ContainsFunc(roles, func(r role) bool { return slices.Contains(n.roles, r) })
+}
+
+// listen takes the addresses first: that a port is taken is known before anything is started.
+func (n *node) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	var err error
+	if n.listener, err = lc.Listen(ctx, "tcp", n.cfg.HTTP); err != nil {
+		return addressFault("ORDERSTORE_HTTP or --http", n.cfg.HTTP, err)
+	}
+	if n.metrics, err = telemetry.Listen(ctx, n.cfg.Metrics, n.registry); err != nil {
+		return addressFault("ORDERSTORE_METRICS", n.cfg.Metrics, err)
+	}
+	return nil
+}
+
+// open connects to the databases that the roles need.
+func (n *node) open(ctx context.Context) error {
+	for _, db := range []struct {
+		pool   **pgxpool.Pool
+		url    string
+		needed bool
+		cfg    postgres.PoolConfig
+	}{
+		{&n.write, n.cfg.PostgresWrite, true, postgres.PoolConfig{Name: "orderstore-write", MaxConns: 12}},
+		{&n.views, n.cfg.PostgresRead, n.has(roleProjection), postgres.PoolConfig{Name: "orderstore-projection", MaxConns: 6, AsyncCommit: true}},
+		{&n.read, n.cfg.PostgresRead, n.has(roleQuery, roleBroadcast), postgres.PoolConfig{
+			Name: "orderstore-query", MaxConns: 16, StatementTimeout: 10 * time.Second,
+		}},
+		{&n.auxiliary, n.cfg.PostgresAuxiliary, n.cfg.PostgresAuxiliary != "" && n.has(roleCommand, roleQuery), postgres.PoolConfig{
+			Name: "orderstore-auxiliary", MaxConns: 8, StatementTimeout: 5 * time.Second,
+		}},
+	} {
+		if !db.needed {
+			continue
+		}
+		pool, err := postgres.Open(ctx, db.url, db.cfg)
+		if err != nil {
+			return err
+		}
+		*db.pool = pool
+	}
+	if n.has(roleCommand) {
+		return postgres.CheckSettings(ctx, n.write)
+	}
+	return nil
+}
+
+func (n *node) startAuth(ctx context.Context) error {
+	var err error
+	n.clients = auth.NewStore(n.write)
+	n.authn, err = auth.NewAuthenticator(auth.AuthenticatorConfig{Issuer: n.cfg.Issuer, Log: n.log}, n.write)
+	if err != nil {
+		return err
+	}
+	n.basis = start(ctx, n.failed, n.authn, n.metrics)
+	return nil
+}
+
+func (n *node) startIntake(ctx context.Context) error {
+	if !n.has(roleCommand) {
+		return nil
+	}
+	n.committer = command.NewCommitter(command.Config{Pool: n.write, Tip: n.logTip, Now: time.Now, Logger: n.log})
+	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer))
+	return nil
+}
+
+func (n *node) startRelay(ctx context.Context) error {
+	if n.nats == nil {
+		return nil
+	}
+	var err error
+	if n.js, err = jetstream.New(n.nats); err != nil {
+		return fmt.Errorf("jetstream: %w", err)
+	}
+	if !n.has(roleRelay) {
+		return nil
+	}
+	limits := stream.Limits{MaxAge: n.cfg.StreamMaxAge, MaxBytes: n.cfg.StreamMaxBytes, Replicas: n.cfg.StreamReplicas}
+	if _, err := stream.Ensure(ctx, n.js, limits); err != nil {
+		n.log.WarnContext(ctx, "the stream is not there yet; the relay keeps trying", "cause", err)
+	}
+	n.relay, err = broadcast.NewRelay(broadcast.RelayConfig{
+		NATS: n.nats, Pool: n.write, Waker: n.logTip, Limits: limits, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.copying = start(ctx, n.failed, n.relay)
+	return nil
+}
+
+func (n *node) startViews(ctx context.Context) error {
+	var workers []worker
+	if n.has(roleProjection) {
+		n.projection = projection.New(projection.Config{Pool: n.views, NewFollower: n.follower, Logger: n.log, Registerer: n.registry})
+		for _, view := range projection.Views() {
+			n.viewTips[view] = n.projection.Tip(view)
+		}
+		workers = append(workers, n.projection)
+	} else if n.read != nil {
+		poller := newTipPoller(n.read, projection.Views(), n.log)
+		n.viewTips = poller.tips
+		workers = append(workers, poller)
+	}
+	if n.has(roleBroadcast) {
+		n.hub = broadcast.NewHub(n.read, n.viewTips[projection.Timeline], n.log)
+		workers = append(workers, n.hub)
+	}
+	n.viewing = start(ctx, n.failed, workers...)
+	return nil
+}
+
+func (n *node) follower(after int64, digest [32]byte) projection.Follower {
+	return stream.NewFollower(stream.FollowerConfig{
+		JS: n.js, Log: stream.NewLog(n.write), After: after, Digest: digest, Name: "projection", Logger: n.log,
+	})
+}
+
+// serve answers requests from here on.
+func (n *node) serve(ctx context.Context) error {
+	handler, err := n.handler(ctx)
+	if err != nil {
+		return err
+	}
+	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
+	var base context.Context
+	base, n.streams = context.WithCancel(context.WithoutCancel(ctx))
+	n.http.BaseContext = func(net.Listener) context.Context { return base }
+	go func() {
+		if err := n.http.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+			n.failed <- fmt.Errorf("http: %w", err)
+		}
+	}()
+	return nil
+}
+
+// address is where the node serves.
+func (n *node) address() string { return n.listener.Addr().String() }
+
+// stop ends the node, upstream first: no new requests, then what was committed goes out to the stream and into the views.
+func (n *node) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 4*drainWithin)
+	defer cancel()
+	n.stopServing(ctx)
+	stopCrew(n.intake)
+	if n.relay != nil && n.committer != nil && n.relay.Halted() == "" {
+		n.drain(ctx, "stream", n.relay.Published(), n.logTip.Position())
+	}
+	stopCrew(n.copying)
+	if n.projection != nil && n.relay != nil {
+		n.drain(ctx, "views", n.viewTips[projection.OrderView], n.relay.Published().Position())
+	}
+	stopCrew(n.viewing)
+	stopCrew(n.basis)
+	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.auxiliary} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
+}
+
+func stopCrew(c *crew) {
+	if c != nil {
+		c.stop()
+	}
+}
+
+// stopServing lets requests under way end; long polls and event streams are told to.
+func (n *node) stopServing(ctx context.Context) {
+	if n.http == nil {
+		if n.listener != nil {
+			_ = n.listener.Close() // nobody was served yet
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	time.AfterFunc(catchUpPause, n.streams)
+	if err := n.http.Shutdown(ctx); err != nil {
+		n.log.WarnContext(ctx, "requests were cut off", "cause", err)
+	}
+}
+
+// drain waits until a stage has what the one before it has.
+func (n *node) drain(ctx context.Context, what string, tip *stream.Tip, to int64) {
+	ctx, cancel := context.WithTimeout(ctx, drainWithin)
+	defer cancel()
+	if err := tip.Wait(ctx, to); err != nil {
+		n.log.WarnContext(ctx, "stopping before all is copied; the next start goes on", "stage", what, "at", tip.Position(), "of", to)
+	}
+}
+
+// records are the routes by which auxiliary systems store theirs.
+func (n *node) records() []httpapi.Route {
+	if n.auxiliary == nil || !n.has(roleCommand) {
+		return nil
+	}
+	return auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Now: time.Now})
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// worker is a part that runs until its context ends.
+type worker interface {
+	Name() string
+	Run(ctx context.Context) error
+}
+
+// crew is workers that start and stop together. Each node stops its crews one after the other, so that what is upstream has
+// nothing more to send when what is downstream stops.
+type crew struct {
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// start runs workers; failed hears of one that ends before it was told to.
+func start(ctx context.Context, failed chan<- error, workers ...worker) *crew {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c := &crew{cancel: cancel}
+	for _, w := range workers {
+		c.done.Go(func() {
+			err := w.Run(ctx)
+			if ctx.Err() != nil {
+				return
+			}
+			if err == nil {
+				err = errors.New("ended by itself")
+			}
+			select {
+			case failed <- fmt.Errorf("%s: %w", w.Name(), err):
+			default: // another one was first
+			}
+		})
+	}
+	return c
+}
+
+func (c *crew) stop() {
+	c.cancel()
+	c.done.Wait()
+}
