@@ -15,8 +15,9 @@ import (
 )
 
 // request gives a context for a GET of target with headers as "Name: value".
-func request(target string, headers ...string) (echo.Context, *httptest.ResponseRecorder) {
-	req := httptest.NewRequest(http.MethodGet, target, nil)
+func request(t *testing.T, target string, headers ...string) (echo.Context, *httptest.ResponseRecorder) {
+	t.Helper()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Add(name, value)
@@ -49,7 +50,7 @@ func TestPositionParam(t *testing.T) {
 		if c.header != "" {
 			headers = []string{"Order-Position: " + c.header}
 		}
-		ctx, _ := request(c.target, headers...)
+		ctx, _ := request(t, c.target, headers...)
 		got, err := httpapi.PositionParam(ctx)
 		if c.bad {
 			require.Equal(t, fault.BadParameter, fault.CodeOf(err), "%+v", c)
@@ -58,7 +59,7 @@ func TestPositionParam(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, got, "%+v", c)
 	}
-	ctx, rec := request("/")
+	ctx, rec := request(t, "/")
 	httpapi.SetPosition(ctx, 42)
 	require.Equal(t, "42", rec.Header().Get("Order-Position"))
 }
@@ -68,7 +69,7 @@ func TestIfMatch(t *testing.T) {
 	for header, want := range map[string]int64{
 		`"7"`: 7, `"7-aux12"`: 7, `"7-a-b"`: 7, `W/"7"`: 7, `*`: httpapi.AnyVersion, `"9223372036854775807"`: 9223372036854775807,
 	} {
-		ctx, _ := request("/", "If-Match: "+header)
+		ctx, _ := request(t, "/", "If-Match: "+header)
 		version, present, err := httpapi.IfMatch(ctx)
 		require.NoError(t, err, header)
 		require.True(t, present)
@@ -79,15 +80,15 @@ func TestIfMatch(t *testing.T) {
 		`"abc"`: fault.VersionMismatch, `"-7"`: fault.VersionMismatch, `"+7"`: fault.VersionMismatch, `"0"`: fault.VersionMismatch,
 		`"9223372036854775808"`: fault.VersionMismatch, `"7.5"`: fault.VersionMismatch,
 	} {
-		ctx, _ := request("/", "If-Match: "+header)
+		ctx, _ := request(t, "/", "If-Match: "+header)
 		_, present, err := httpapi.IfMatch(ctx)
 		require.True(t, present)
 		require.Equal(t, code, fault.CodeOf(err), header)
 	}
-	ctx, _ := request("/", `If-Match: "7"`, `If-Match: "8"`)
+	ctx, _ := request(t, "/", `If-Match: "7"`, `If-Match: "8"`)
 	_, _, err := httpapi.IfMatch(ctx)
 	require.Equal(t, fault.BadParameter, fault.CodeOf(err))
-	ctx, _ = request("/")
+	ctx, _ = request(t, "/")
 	_, present, err := httpapi.IfMatch(ctx)
 	require.NoError(t, err)
 	require.False(t, present)
@@ -100,27 +101,27 @@ func TestNotModified(t *testing.T) {
 	for header, want := range map[string]bool{
 		`"7-x"`: true, `W/"7-x"`: true, `"6", W/"7-x" ,"8"`: true, `*`: true, `"7"`: false, `"6","8"`: false, ``: false, `7-x`: false,
 	} {
-		ctx, rec := request("/", "If-None-Match: "+header)
+		ctx, rec := request(t, "/", "If-None-Match: "+header)
 		require.Equal(t, want, httpapi.NotModified(ctx, `"7-x"`), header)
 		require.Equal(t, `"7-x"`, rec.Header().Get("ETag"))
 		require.Equal(t, want, rec.Code == http.StatusNotModified, header)
 	}
-	ctx, _ := request("/", `If-None-Match: "1"`, `If-None-Match: "2"`)
+	ctx, _ := request(t, "/", `If-None-Match: "1"`, `If-None-Match: "2"`)
 	require.True(t, httpapi.NotModified(ctx, `"2"`))
-	ctx, _ = request("/")
+	ctx, _ = request(t, "/")
 	require.False(t, httpapi.NotModified(ctx, `"2"`))
 }
 
 func TestLimitParam(t *testing.T) {
 	t.Parallel()
 	for target, want := range map[string]int{"/": 50, "/?limit=": 50, "/?limit=1": 1, "/?limit=200": 200} {
-		ctx, _ := request(target)
+		ctx, _ := request(t, target)
 		got, err := httpapi.LimitParam(ctx, 50, 200)
 		require.NoError(t, err)
 		require.Equal(t, want, got, target)
 	}
 	for _, target := range []string{"/?limit=0", "/?limit=201", "/?limit=-1", "/?limit=x", "/?limit=1.5", "/?limit=99999999999999999999"} {
-		ctx, _ := request(target)
+		ctx, _ := request(t, target)
 		_, err := httpapi.LimitParam(ctx, 50, 200)
 		require.Equal(t, fault.BadParameter, fault.CodeOf(err), target)
 	}
@@ -132,13 +133,13 @@ func TestWaitParam(t *testing.T) {
 		"/": 2 * time.Second, "/?wait=20s": 20 * time.Second, "/?wait=0": 0, "/?wait=20": 20 * time.Second, "/?wait=31": 30 * time.Second,
 		"/?wait=1500ms": 1500 * time.Millisecond, "/?wait=1h": 30 * time.Second, "/?wait=9223372036854775807": 30 * time.Second,
 	} {
-		ctx, _ := request(target)
+		ctx, _ := request(t, target)
 		got, err := httpapi.WaitParam(ctx, 2*time.Second, 30*time.Second)
 		require.NoError(t, err)
 		require.Equal(t, want, got, target)
 	}
 	for _, target := range []string{"/?wait=-1s", "/?wait=soon", "/?wait=-5", "/?wait=20%20s"} {
-		ctx, _ := request(target)
+		ctx, _ := request(t, target)
 		_, err := httpapi.WaitParam(ctx, 0, time.Second)
 		require.Equal(t, fault.BadParameter, fault.CodeOf(err), target)
 	}
@@ -165,7 +166,7 @@ func TestIDs(t *testing.T) {
 func TestPathParameters(t *testing.T) {
 	t.Parallel()
 	withParam := func(value string) echo.Context {
-		ctx, _ := request("/")
+		ctx, _ := request(t, "/")
 		ctx.SetParamNames("id")
 		ctx.SetParamValues(value)
 		return ctx

@@ -129,7 +129,7 @@ func TestWriteProblemHeaders(t *testing.T) {
 	}
 	for _, c := range cases {
 		rec := httptest.NewRecorder()
-		ctx := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/", nil), rec)
+		ctx := echo.New().NewContext(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil), rec)
 		require.NoError(t, httpapi.WriteProblem(ctx, c.err))
 		require.Equal(t, c.retryAfter, rec.Header().Get("Retry-After"), "%v", c.err)
 		require.Equal(t, "application/problem+json", rec.Header().Get("Content-Type"))
@@ -137,7 +137,7 @@ func TestWriteProblemHeaders(t *testing.T) {
 	}
 
 	rec := httptest.NewRecorder()
-	ctx := echo.New().NewContext(httptest.NewRequest(http.MethodHead, "/", nil), rec)
+	ctx := echo.New().NewContext(httptest.NewRequestWithContext(t.Context(), http.MethodHead, "/", nil), rec)
 	require.NoError(t, httpapi.WriteProblem(ctx, fault.New(fault.Unauthorized, "x")))
 	require.Equal(t, http.StatusUnauthorized, rec.Code)
 	require.Contains(t, rec.Header().Get("WWW-Authenticate"), "Bearer")

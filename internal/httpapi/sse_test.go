@@ -37,13 +37,12 @@ func serve(t *testing.T, h func(c echo.Context) error) (url string, result <-cha
 	return server.URL, results
 }
 
-func get(t *testing.T, ctx context.Context, url string) *http.Response {
+func get(ctx context.Context, t *testing.T, url string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	require.NoError(t, err)
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
-	t.Cleanup(func() { res.Body.Close() })
 	return res
 }
 
@@ -61,7 +60,8 @@ func TestSSEFormat(t *testing.T) {
 			s.Event("8\nevent: forged", "x\rdata: forged", nil),
 		)
 	})
-	res := get(t, t.Context(), url)
+	res := get(t.Context(), t, url)
+	defer res.Body.Close()
 	require.Equal(t, "text/event-stream", res.Header.Get("Content-Type"))
 	require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
 	require.True(t, res.Close)
@@ -92,7 +92,9 @@ func TestSSEEndsWithItsClient(t *testing.T) {
 		return s.Comment()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	lines := bufio.NewReader(get(t, ctx, url).Body)
+	res := get(ctx, t, url)
+	defer res.Body.Close()
+	lines := bufio.NewReader(res.Body)
 	for _, want := range []string{":\n", "\n", "id: 1\n", "data: x\n"} {
 		line, err := lines.ReadString('\n')
 		require.NoError(t, err)
@@ -127,7 +129,9 @@ func TestSSEEndsWithItsIdentity(t *testing.T) {
 		authn.err = gone
 		return s.Event("2", "", []byte("unseen"))
 	})
-	body, err := io.ReadAll(get(t, t.Context(), url).Body)
+	res := get(t.Context(), t, url)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	require.ErrorIs(t, <-result, gone)
 	require.Contains(t, string(body), "seen")
