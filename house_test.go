@@ -134,10 +134,12 @@ func TestNamedCommandsExist(t *testing.T) {
 	}
 }
 
-// TestEnvironmentIsDocumented compares the variables that the code reads with those of README.md's table.
+// TestEnvironmentIsDocumented compares the variables that the code reads, by name or by a field's tag, with those of README.md's
+// table.
 func TestEnvironmentIsDocumented(t *testing.T) {
 	t.Parallel()
-	variable := regexp.MustCompile(`ORDERSTORE_[A-Z_]*[A-Z]`)
+	variable := regexp.MustCompile(`ORDERSTORE_[A-Z_]*[A-Z]\b`)
+	tag := regexp.MustCompile("`env:\"([A-Z_]+)")
 	documented := variable.FindAllString(read(t, "README.md"), -1)
 	var used []string
 	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
@@ -147,8 +149,13 @@ func TestEnvironmentIsDocumented(t *testing.T) {
 		if entry.IsDir() && path != "." && (strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata") {
 			return fs.SkipDir
 		}
-		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
-			used = append(used, variable.FindAllString(read(t, path), -1)...)
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		text := read(t, path)
+		used = append(used, variable.FindAllString(text, -1)...)
+		for _, match := range tag.FindAllStringSubmatch(text, -1) {
+			used = append(used, "ORDERSTORE_"+match[1])
 		}
 		return nil
 	}))
