@@ -54,7 +54,7 @@ func QueryGrams(tenant, folded string) []int32 {
 }
 
 func grams(tenant, folded string, stored bool) []int32 {
-	h := hasher{seed: seed(tenant)}
+	h := hasher{seed: seed(tenant), out: make([]int32, 0, len(folded))}
 	var run []rune
 	wide := false
 	flush := func() {

@@ -1,0 +1,191 @@
+package query
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/internal/fault"
+)
+
+func TestListFilters(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.store(given{reference: "A", status: "routed", channel: "pos", total: 5})
+	w.store(given{reference: "B", status: "completed", business: "wms", region: "EU-West", total: 9, placed: w.base.Add(time.Hour)})
+	w.store(given{reference: "C", status: "unrouted", currency: "JPY", total: 7, updated: w.base.Add(9 * time.Hour)})
+	w.store(given{reference: "X", tenant: "other"})
+	hour := url.QueryEscape(w.base.Add(time.Hour).Format(time.RFC3339Nano))
+	for query, want := range map[string][]string{
+		"":                                 {"B", "C", "A"},
+		"sort=placed_at":                   {"A", "C", "B"},
+		"sort=-placed_at":                  {"B", "C", "A"},
+		"sort=updated_at":                  {"A", "B", "C"},
+		"sort=-updated_at":                 {"C", "B", "A"},
+		"sort=total":                       {"A", "C", "B"},
+		"sort=-total":                      {"B", "C", "A"},
+		"status=routed":                    {"A"},
+		"status=routed&status=completed":   {"B", "A"},
+		"status=cancelled":                 {},
+		"channel=pos":                      {"A"},
+		"business_type=wms":                {"B"},
+		"region=EU-West":                   {"B"},
+		"currency=JPY":                     {"C"},
+		"external_ref=B":                   {"B"},
+		"external_ref=%27%20OR%201%3D1--":  {},
+		"created_after=" + hour:            {"B"},
+		"created_before=" + hour:           {"C", "A"},
+		"status=routed&channel=web":        {},
+		"text=a&status=routed&channel=pos": {"A"},
+	} {
+		refs, next := w.get("demo", "/v1/orders?"+query).at(w.position).items("external_ref")
+		require.Equal(t, want, refs, "query %s", query)
+		require.Empty(t, next)
+	}
+	refs, _ := w.get("operator", "/v1/orders?tenant=other").items("external_ref")
+	require.Equal(t, []string{"X"}, refs)
+	refs, _ = w.get("crm-demo", "/v1/orders?limit=1").items("external_ref")
+	require.Equal(t, []string{"B"}, refs)
+}
+
+func TestListRefusesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	injection := url.QueryEscape(`' OR 1=1--`)
+	for _, query := range []string{
+		"foo=1", "sort=name", "sort=" + injection, "status=" + injection, "status=done", "channel=" + injection, "business_type=A", "region=" + injection,
+		"currency=eur", "limit=0", "limit=201", "limit=x", "created_after=yesterday", "created_before=2026-01-31", "text=%FF", "text=%00",
+		"external_ref=%00", "channel=a&channel=b", "channel=", "tenant=other", "sort=total&sort=-total",
+	} {
+		w.get("demo", "/v1/orders?"+query).problem(http.StatusBadRequest, fault.BadParameter)
+	}
+	for _, who := range []string{"operator", "crm"} {
+		w.get(who, "/v1/orders").problem(http.StatusBadRequest, fault.BadParameter)
+		w.get(who, "/v1/orders?tenant=*").problem(http.StatusBadRequest, fault.BadParameter)
+	}
+	w.get("acme", "/v1/tasks?status=done").problem(http.StatusBadRequest, fault.BadParameter)
+	w.get("acme", "/v1/tasks?provider=beta").problem(http.StatusBadRequest, fault.BadParameter)
+	w.get("demo", "/v1/tasks").problem(http.StatusForbidden, fault.Forbidden)
+}
+
+func TestTextSearch(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.store(given{reference: "A-1", names: []string{"Ergonomic Chair 100%", "SKU_77-x"}})
+	w.store(given{reference: "B-2", names: []string{"机械键盘 青轴", "كرسي مكتب"}})
+	w.store(given{reference: "C-3", names: []string{"ＴＥＡ Straße \\ 🍵"}})
+	w.store(given{reference: "A-1", tenant: "other", names: []string{"Ergonomic Chair"}})
+	for text, want := range map[string][]string{
+		"chair": {"A-1"}, "CHAIR": {"A-1"}, "onomic ch": {"A-1"}, "hai": {"A-1"}, "%": {"A-1"}, "_77": {"A-1"}, "0%": {"A-1"},
+		"机械": {"B-2"}, "键": {"B-2"}, "盘 青": {"B-2"}, "械键盘": {"B-2"}, "盘机": {}, "كرسي": {"B-2"},
+		"tea": {"C-3"}, "straße": {"C-3"}, `\`: {"C-3"}, "🍵": {"C-3"}, "b-2": {"B-2"}, "-": {"C-3", "B-2", "A-1"}, "ergonomic  chair": {"A-1"},
+		"nothing": {},
+	} {
+		refs, _ := w.get("demo", "/v1/orders?text="+url.QueryEscape(text)).items("external_ref")
+		require.Equal(t, want, refs, "text %q", text)
+	}
+	w.exec(w.read, `UPDATE checkpoints SET position = 2 WHERE view = 'order_search'`)
+	w.get("demo", "/v1/orders?text=tea").is(http.StatusOK).at(2)
+	w.get("demo", "/v1/orders").is(http.StatusOK).at(w.position)
+}
+
+func TestPagesAreStableWhileOrdersCome(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var want []string
+	for i := range 25 {
+		// Every five have the same time and total: the id decides.
+		g := w.store(given{placed: w.base.Add(time.Duration(i/5) * time.Minute), total: int64(i / 5)})
+		want = append(want, g.id)
+	}
+	slices.Reverse(want)
+	for _, sort := range []string{"-placed_at", "-total", "-updated_at"} {
+		var got []string
+		path := "/v1/orders?limit=4&sort=" + sort
+		for next := ""; ; {
+			ids, after := w.get("demo", path+next).items("id")
+			got = append(got, ids...)
+			if after == "" {
+				break
+			}
+			next = "&cursor=" + after
+			w.store(given{placed: w.base.Add(time.Hour + time.Duration(len(got))*time.Minute), total: 1000 + int64(len(got))})
+		}
+		require.Equal(t, want, got, "sort %s", sort)
+		w.exec(w.read, `DELETE FROM order_view WHERE placed_at >= $1`, w.base.Add(time.Hour))
+	}
+}
+
+func TestCursorsAreSealed(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	for range 3 {
+		w.store(given{tasks: []givenTask{{newID(t), "acme", "offered"}, {newID(t), "beta", "offered"}}})
+		w.store(given{tenant: "other"})
+	}
+	_, next := w.get("demo", "/v1/orders?limit=1").items("id")
+	w.get("demo", "/v1/orders?limit=2&cursor="+next).is(http.StatusOK)
+	w.get("operator", "/v1/orders?tenant=demo&cursor="+next).is(http.StatusOK)
+	bad := func(who, path string) { w.get(who, path).problem(http.StatusBadRequest, fault.BadCursor) }
+	bad("other", "/v1/orders?cursor="+next)
+	bad("demo", "/v1/orders?status=routed&cursor="+next)
+	bad("demo", "/v1/orders?sort=placed_at&cursor="+next)
+	bad("demo", "/v1/orders?cursor=")
+	for i := range len(next) {
+		flipped := []byte(next)
+		flipped[i] ^= 1
+		bad("demo", "/v1/orders?cursor="+url.QueryEscape(string(flipped)))
+	}
+	_, tasks := w.get("acme", "/v1/tasks?limit=1").items("id")
+	w.get("acme", "/v1/tasks?cursor="+tasks).is(http.StatusOK)
+	bad("beta", "/v1/tasks?cursor="+tasks)
+	bad("acme", "/v1/tasks?status=offered&cursor="+tasks)
+	bad("demo", "/v1/orders?cursor="+tasks)
+}
+
+func TestTasks(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	statuses := []string{"offered", "accepted", "completed"}
+	var want []string
+	for i := range 9 {
+		id := newID(t)
+		w.store(given{tasks: []givenTask{{id, "acme", statuses[i%3]}, {newID(t), "beta", "offered"}}})
+		want = append(want, id)
+	}
+	ids, next := w.get("acme", "/v1/tasks").at(w.position).items("id")
+	require.Equal(t, want, ids)
+	require.Empty(t, next)
+	positions, _ := w.get("acme", "/v1/tasks?status=accepted").items("order_position")
+	require.Equal(t, []string{"5", "14", "23"}, positions)
+	var got []string
+	for cursor := ""; ; {
+		page, next := w.get("acme", "/v1/tasks?limit=2&status=offered&status=completed"+cursor).items("id")
+		got = append(got, page...)
+		if next == "" {
+			break
+		}
+		cursor = "&cursor=" + next
+	}
+	require.Equal(t, []string{want[0], want[2], want[3], want[5], want[6], want[8]}, got)
+}
+
+func TestTimelinePages(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	g := w.store(given{tasks: []givenTask{{newID(t), "acme", "offered"}, {newID(t), "beta", "offered"}}})
+	w.store(given{})
+	ids, next := w.get("demo", "/v1/orders/"+g.id+"/timeline?limit=2").at(w.position).items("id")
+	require.Equal(t, []string{"1", "2"}, ids)
+	ids, last := w.get("demo", fmt.Sprintf("/v1/orders/%s/timeline?limit=2&cursor=%s", g.id, next)).items("id")
+	require.Equal(t, []string{"3"}, ids)
+	require.Empty(t, last)
+	kinds, _ := w.get("beta", "/v1/orders/"+g.id+"/timeline").items("type")
+	require.Equal(t, []string{"task.offered"}, kinds)
+	w.get("beta", fmt.Sprintf("/v1/orders/%s/timeline?cursor=%s", g.id, next)).problem(http.StatusBadRequest, fault.BadCursor)
+}

@@ -1,0 +1,216 @@
+package query
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jmoiron/sqlx"
+	"github.com/labstack/echo/v4"
+
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/disclose"
+	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/httpapi"
+)
+
+// orderRow is an order, or the lack of one, with the position at which that was so.
+type orderRow struct {
+	Checkpoint int64      `db:"checkpoint"`
+	Version    *int64     `db:"version"` // nil: there is no such order that the caller may see
+	Position   *int64     `db:"position"`
+	UpdatedAt  *time.Time `db:"updated_at"`
+	Document   []byte     `db:"document"`
+}
+
+const selectOrder = `
+SELECT c.position AS checkpoint, v.version, v.position, v.updated_at, v.document
+FROM checkpoints c LEFT JOIN order_view v ON v.id = $1 AND ($2 = '' OR v.tenant = $2)
+WHERE c.view = 'order_view'`
+
+// order is an order as the caller may see it, with what was asked to be included.
+type order struct {
+	found     bool
+	seen      int64 // the position that all of it reflects
+	version   int64
+	position  int64 // of the order's last event
+	updatedAt time.Time
+	document  []byte
+	whole     bool // the document is the stored one: its version alone identifies it
+	timeline  []event
+	more      bool // there are more events than were included
+}
+
+// include is what an order's answer has besides the order.
+type include struct{ timeline, auxiliary bool }
+
+func (i include) views() []string {
+	if i.timeline {
+		return []string{viewOrders, viewTimeline}
+	}
+	return []string{viewOrders}
+}
+
+func includeOf(c echo.Context, s scope) (include, error) {
+	var i include
+	for name := range strings.SplitSeq(c.QueryParam("include"), ",") {
+		switch name {
+		case "":
+		case "timeline":
+			i.timeline = true
+		case "auxiliary":
+			i.auxiliary = true
+		default:
+			return i, fault.New(fault.BadParameter, "include must be of timeline, auxiliary")
+		}
+	}
+	if i.auxiliary && s.provider != "" {
+		return i, fault.New(fault.Forbidden, "the records of auxiliary systems are not for providers")
+	}
+	return i, nil
+}
+
+// notFound is the same for what does not exist and for what belongs to somebody else.
+func notFound() error { return fault.New(fault.NotFound, "there is no such order") }
+
+func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
+	id, err := httpapi.UUIDParam(c, "id")
+	if err != nil {
+		return err
+	}
+	if err := onlyKnown(c, "", "include"); err != nil {
+		return err
+	}
+	s, err := scopeOf(who)
+	if err != nil {
+		return err
+	}
+	with, err := includeOf(c, s)
+	if err != nil {
+		return err
+	}
+	w, err := wantedOf(c)
+	if err != nil {
+		return err
+	}
+	var o order
+	read := func(ctx context.Context) (int64, error) {
+		var err error
+		o, err = q.readOrder(ctx, id, s, with)
+		return o.seen, err
+	}
+	if err := q.fresh(c, w, readTimeout, with.views(), read); err != nil {
+		return err
+	}
+	if !o.found {
+		if err := q.certain(c, w, readTimeout, with.views(), read); err != nil {
+			return err
+		}
+	}
+	header(c, o.seen)
+	if !o.found {
+		return notFound()
+	}
+	return q.answerOrder(c, id, &o, s, with)
+}
+
+// answerOrder answers the stored bytes where nothing was cut or added, and puts the answer together otherwise.
+func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, with include) error {
+	body, suffix := o.document, ""
+	if with.timeline || with.auxiliary {
+		var err error
+		if body, err = q.compose(c.Request().Context(), id, o, s, with); err != nil {
+			return err
+		}
+	}
+	if !o.whole || with.timeline || with.auxiliary {
+		sum := sha256.Sum256(body)
+		suffix = hex.EncodeToString(sum[:8])
+	}
+	if httpapi.NotModified(c, httpapi.ETag(o.version, suffix)) {
+		return nil
+	}
+	return answer(c, o.seen, body)
+}
+
+func (q *queries) readOrder(ctx context.Context, id uuid.UUID, s scope, with include) (order, error) {
+	if !with.timeline {
+		return readOrderRow(ctx, q.db, id, s)
+	}
+	var o order
+	err := q.snapshot(ctx, func(tx *sqlx.Tx) error {
+		var err error
+		if o, err = readOrderRow(ctx, tx, id, s); err != nil {
+			return err
+		}
+		page, err := readTimeline(ctx, tx, timelineQuery{order: id, scope: s, until: o.seen, limit: maxIncluded})
+		if err != nil {
+			return err
+		}
+		o.seen, o.timeline, o.more = min(o.seen, page.seen), page.events, page.more
+		return nil
+	})
+	return o, err
+}
+
+func readOrderRow(ctx context.Context, db sqlx.QueryerContext, id uuid.UUID, s scope) (order, error) {
+	var row orderRow
+	if err := sqlx.GetContext(ctx, db, &row, selectOrder, id.String(), s.tenant); err != nil {
+		return order{}, fmt.Errorf("read order: %w", err)
+	}
+	o := order{seen: row.Checkpoint}
+	if row.Version == nil {
+		return o, nil
+	}
+	o.found, o.whole = true, true
+	o.version, o.position, o.updatedAt, o.document = *row.Version, *row.Position, *row.UpdatedAt, row.Document
+	if s.provider == "" {
+		return o, nil
+	}
+	cut, ok, err := disclose.Order(row.Document, s.provider)
+	if err != nil {
+		return order{}, fmt.Errorf("cut order %s: %w", id, err)
+	}
+	o.found, o.whole, o.document = ok, false, cut
+	return o, nil
+}
+
+// compose adds to the document what was asked for, as its last members.
+func (q *queries) compose(ctx context.Context, id uuid.UUID, o *order, s scope, with include) ([]byte, error) {
+	members, err := disclose.Members(o.document)
+	if err != nil {
+		return nil, fmt.Errorf("order %s: %w", id, err)
+	}
+	if with.timeline {
+		members = append(members, disclose.Member{Name: "timeline", Value: disclose.Array(notices(o.timeline))})
+		if o.more {
+			next := q.cfg.Cursor.Seal(timelineList(id), s.owner(), o.timeline[len(o.timeline)-1].Position)
+			members = append(members, disclose.Member{Name: "timeline_next", Value: quote(next)})
+		}
+	}
+	if !with.auxiliary {
+		return disclose.Object(members), nil
+	}
+	found, err := q.auxiliary.of(ctx, id)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		members = append(members, disclose.Member{Name: "auxiliary", Value: []byte("[]")},
+			disclose.Member{Name: "degraded", Value: []byte(`["auxiliary"]`)})
+		return disclose.Object(members), nil
+	}
+	i := slices.IndexFunc(members, func(m disclose.Member) bool { return m.Name == "sync_status" })
+	if i >= 0 {
+		if members[i].Value, err = withSyncStatus(members[i].Value, found.syncStatus(o)); err != nil {
+			return nil, fmt.Errorf("order %s: %w", id, err)
+		}
+	}
+	members = append(members, disclose.Member{Name: "auxiliary", Value: disclose.Array(found.documents())})
+	return disclose.Object(members), nil
+}

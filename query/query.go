@@ -1,0 +1,150 @@
+// Package query is the read side's HTTP routes. It answers from the views of a read database and, where asked, from the
+// auxiliary database; it writes nothing and knows no event: what it answers are the bytes that the projection stored.
+package query
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/jackc/puddle/v2"
+	"github.com/jmoiron/sqlx"
+	"github.com/labstack/echo/v4"
+
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/postgres"
+)
+
+// The views that are read here. A view's name is that of its table and of its checkpoint.
+const (
+	viewOrders   = "order_view"
+	viewSearch   = "order_search"
+	viewTasks    = "task_inbox"
+	viewTimeline = "timeline"
+)
+
+const (
+	defaultWait  = 2 * time.Second  // for a position, unless told
+	maxWait      = 30 * time.Second // however long was told
+	readTimeout  = 3 * time.Second  // of one read by key
+	listTimeout  = 5 * time.Second  // of one page of a list
+	retryAfter   = time.Second
+	defaultLimit = 50
+	maxLimit     = 200
+)
+
+// Config is what the routes read from.
+type Config struct {
+	Read      *pgxpool.Pool
+	Auxiliary *pgxpool.Pool // nil: there is none, and orders come without its records, marked
+	// Positions tells how far the views of Read are.
+	Positions Positions
+	// End gives the last position that the stream or the log has. Without a token, nobody is told that an order does not
+	// exist before the view has reached it.
+	End    func(ctx context.Context) (int64, error)
+	Cursor *httpapi.Cursor
+	Now    func() time.Time // nil: time.Now
+}
+
+// queries answers the routes.
+type queries struct {
+	cfg       Config
+	db        *sqlx.DB
+	auxiliary *auxiliary
+}
+
+// Routes are the read side's routes.
+func Routes(cfg Config) []httpapi.Route {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	q := &queries{cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now)}
+	everybody := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary, auth.KindOperator}
+	lists := []auth.Kind{auth.KindUser, auth.KindAuxiliary, auth.KindOperator}
+	return []httpapi.Route{
+		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Handler: q.listOrders},
+		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
+		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
+		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Handler: q.listTasks},
+	}
+}
+
+func open(pool *pgxpool.Pool) *sqlx.DB { return sqlx.NewDb(stdlib.OpenDBFromPool(pool), "pgx") }
+
+// planned makes Postgres plan a list with the values at hand: one plan for all tenants and filters is a bad one for most.
+const planned = pgx.QueryExecModeCacheDescribe
+
+// scope is what of the read side a caller may see. Each field that is not empty is a condition.
+type scope struct {
+	tenant   string
+	provider string
+}
+
+func scopeOf(who auth.Identity) (scope, error) {
+	switch {
+	case who.Kind == auth.KindUser && who.Tenant != "":
+		return scope{tenant: who.Tenant}, nil
+	case who.Kind == auth.KindProvider && who.Provider != "":
+		return scope{provider: who.Provider}, nil
+	case who.Kind == auth.KindAuxiliary, who.Kind == auth.KindOperator:
+		return scope{tenant: who.Tenant}, nil
+	}
+	return scope{}, fault.New(fault.Forbidden, "the client belongs to nobody")
+}
+
+// unavailable makes of trouble with the read database the answer that it is away; other errors stay what they are.
+func unavailable(ctx context.Context, err error) error {
+	var known *fault.Error
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case errors.Is(err, context.DeadlineExceeded) || canceledByServer(err):
+		return fault.Wrap(err, fault.Unavailable, "the read side did not answer in time").Retry(retryAfter)
+	case ctx.Err() != nil:
+		return err // the client has gone
+	case postgres.IsUnavailable(err), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, puddle.ErrClosedPool): // closed: the program is ending
+		return fault.Wrap(err, fault.Unavailable, "the read side is away").Retry(retryAfter)
+	}
+	return err
+}
+
+// canceledByServer recognises a statement that ran into the server's own limit.
+func canceledByServer(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == "57014"
+}
+
+// snapshot runs several reads that see one state of the read database.
+func (q *queries) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
+	tx, err := q.db.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // it has only read
+	return fn(tx)
+}
+
+// answer writes a JSON body that reflects a position.
+func answer(c echo.Context, position int64, body []byte) error {
+	header(c, position)
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, body)
+}
+
+// header says what every answer says: how fresh it is, and that it is one client's alone.
+func header(c echo.Context, position int64) {
+	httpapi.SetPosition(c, position)
+	h := c.Response().Header()
+	h.Set("Cache-Control", "private, no-cache")
+	h.Set("Vary", "Authorization")
+}
