@@ -140,12 +140,29 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 			if !lease.held(ctx) {
 				return nil
 			}
+			if err := r.stillThere(ctx, last); err != nil {
+				return err
+			}
 		}
 		if len(records) == 0 {
 			await(ctx, changed, relayPoll)
 		}
 	}
 	return ctx.Err()
+}
+
+// stillThere checks that the stream ends where this relay left it: one that was lost is refilled without waiting for an event.
+func (r *Relay) stillThere(ctx context.Context, last int64) error {
+	ctx, cancel := context.WithTimeout(ctx, brokerAnswer)
+	defer cancel()
+	at, err := r.last(ctx)
+	if err != nil {
+		return err
+	}
+	if at != last {
+		return fmt.Errorf("the stream ends at %d, it was at %d", at, last)
+	}
+	return nil
 }
 
 // tail finds where the stream is, after making sure that its end is the log's row at that position.

@@ -1,0 +1,109 @@
+package broadcast
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/natstest"
+	"github.com/orderstore/orderstore/internal/pgtest"
+	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/migrations"
+)
+
+// bench is a log, a broker, and nothing between them yet.
+type bench struct {
+	t      *testing.T
+	pool   *pgxpool.Pool
+	server *stream.Server
+	js     jetstream.JetStream
+	tip    *stream.Tip
+	digest events.Digest
+}
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), server: natstest.Run(t), tip: &stream.Tip{}}
+	var err error
+	b.js, err = jetstream.New(natstest.Connect(t, b.server))
+	require.NoError(t, err)
+	return b
+}
+
+// append adds events to the log in one transaction, as the committer does.
+func (b *bench) append(n int) {
+	b.t.Helper()
+	from := b.tip.Position()
+	err := postgres.InTx(b.t.Context(), b.pool, func(tx pgx.Tx) error {
+		for i := range n {
+			e := events.New(events.OrderRejected, time.Now(), &events.Closed{Reason: fmt.Sprint("event ", from+int64(i)+1)})
+			e.Tenant, e.BusinessType, e.OrderID, e.OrderVersion = "demo", "retail.erp", uuid.NewString(), 1
+			body, err := e.Encode()
+			if err != nil {
+				return err
+			}
+			position := from + int64(i) + 1
+			b.digest = b.digest.Next(position, body)
+			_, err = tx.Exec(b.t.Context(), `INSERT INTO order_events (position, recorded_at, subject, event, digest) VALUES ($1, now(), $2, $3, $4)`,
+				position, e.Subject(), body, b.digest[:])
+			if err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(b.t.Context(), `SELECT advance_log_head(1::smallint, $1, $2, $3)`, from, from+int64(n), b.digest[:])
+		return err
+	})
+	require.NoError(b.t, err)
+	b.tip.Advance(from + int64(n))
+}
+
+// relay starts a relay, as another process would; the returned function stops it.
+func (b *bench) relay() (*Relay, func()) {
+	b.t.Helper()
+	r, err := NewRelay(RelayConfig{
+		NATS: natstest.Connect(b.t, b.server), Pool: b.pool, Waker: b.tip, Logger: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(b.t, err)
+	return r, b.run(r)
+}
+
+func (b *bench) run(w interface {
+	Run(ctx context.Context) error
+}) func() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = w.Run(ctx) }()
+	stop := func() { cancel(); <-done }
+	b.t.Cleanup(stop)
+	return stop
+}
+
+// copied waits until the stream is at the log's end and compares both, byte for byte.
+func (b *bench) copied(r *Relay) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
+	defer cancel()
+	require.NoError(b.t, r.Published().Wait(ctx, b.tip.Position()))
+	v := b.verify()
+	require.Empty(b.t, v.Difference)
+	require.Equal(b.t, b.tip.Position(), v.Bounds.Last)
+}
+
+func (b *bench) verify() *Verification {
+	b.t.Helper()
+	v, err := Verify(b.t.Context(), b.js, stream.NewLog(b.pool), b.tip.Position(), func(int64) {})
+	require.NoError(b.t, err)
+	return v
+}
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
