@@ -1,6 +1,7 @@
 package auxiliary
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -39,13 +40,27 @@ func NewMailDir(dir string) (*MailDir, error) {
 func (d *MailDir) Deliver(_ context.Context, position int64, msg *gomail.Msg) error {
 	name := strconv.FormatInt(position, 10)
 	part, final := filepath.Join(d.dir, "."+name+".part"), filepath.Join(d.dir, name+".eml")
-	if err := msg.WriteToFile(part); err != nil {
+	if err := writePrivate(part, msg); err != nil {
 		return TargetAway(fmt.Errorf("write mail: %w", err))
 	}
 	if err := os.Rename(part, final); err != nil {
 		return TargetAway(fmt.Errorf("write mail: %w", err))
 	}
 	return nil
+}
+
+// writePrivate writes a file for this user alone: mails hold personal data.
+func writePrivate(name string, msg *gomail.Msg) (err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	w := bufio.NewWriter(f)
+	if _, err := msg.WriteTo(w); err != nil {
+		return err
+	}
+	return w.Flush()
 }
 
 // Close does nothing: no file is kept open.

@@ -3,10 +3,13 @@ package auxiliary
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"fmt"
 	htmltemplate "html/template"
 	netmail "net/mail"
+	"slices"
 	"strings"
 	texttemplate "text/template"
 	"time"
@@ -152,9 +155,11 @@ func (m *mailer) message(position int64, orderID string, n *noticeMail) (*gomail
 	if err := m.html.ExecuteTemplate(&html, name+".html", view); err != nil {
 		return nil, fmt.Errorf("html: %w", err)
 	}
-	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithBoundary(fmt.Sprintf("=_orderstore_%d", position)))
+	// Nobody can write a text that holds the hash of itself, so the boundary is in none of the parts.
+	boundary := sha256.Sum256(slices.Concat(text.Bytes(), html.Bytes()))
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithBoundary(hex.EncodeToString(boundary[:])))
 	msg.FromMailAddress(m.from)
-	msg.ToMailAddress(&netmail.Address{Name: view.Name, Address: n.Address})
+	msg.ToMailAddress(&netmail.Address{Name: displayName(view.Name), Address: n.Address})
 	msg.Subject(clean(subject.String()))
 	msg.SetDateWithValue(n.At.UTC())
 	msg.SetMessageIDWithValue(fmt.Sprintf("notice.%d.%s@%s", position, orderID, m.domain))
@@ -185,12 +190,16 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
-	kept = strings.Join(strings.Fields(kept), " ")
+	// An encoded word (RFC 2047) that a customer wrote would be decoded by the reader's program.
+	kept = strings.ReplaceAll(strings.Join(strings.Fields(kept), " "), "=?", "= ?")
 	if utf8.RuneCountInString(kept) > maxText {
 		kept = string([]rune(kept)[:maxText]) + "…"
 	}
 	return kept
 }
+
+// displayName leaves out the one character that net/mail writes into an encoded word where RFC 2047 does not allow it.
+func displayName(name string) string { return strings.ReplaceAll(name, `\`, "") }
 
 // usableAddress gives the address in the form in which it is sent to, its domain in ASCII; false for what is no plain
 // address: with a display name, quoting, comments, blanks or control characters, or too long.

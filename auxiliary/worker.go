@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/postgres"
@@ -64,7 +65,7 @@ func (w *worker) failed(ctx context.Context, err error, failures int) time.Durat
 	case errors.Is(err, errMoved):
 		w.note(func(s *Status) { s.Waiting = err.Error() })
 		return time.Second
-	case postgres.IsUnavailable(err), errors.Is(err, postgres.ErrOutcomeUnknown), postgres.IsSerializationFailure(err):
+	case databaseAway(err):
 		log.WarnContext(ctx, "auxiliary system waits for its database", "cause", err)
 		w.note(func(s *Status) { s.Waiting = "the auxiliary database is away" })
 		return w.cfg.Pace.Retry.after(failures)
@@ -119,9 +120,14 @@ func (w *worker) take(ctx context.Context, cp checkpoint, records []stream.Recor
 }
 
 // contentFault tells whether trying the same again cannot help.
-func contentFault(err error) bool {
-	return !errors.Is(err, errMoved) && !postgres.IsUnavailable(err) && !errors.Is(err, postgres.ErrOutcomeUnknown) &&
-		!postgres.IsSerializationFailure(err)
+func contentFault(err error) bool { return !errors.Is(err, errMoved) && !databaseAway(err) }
+
+// databaseAway tells whether the event is not to blame: no connection, whatever the server's reason, a lost one, or a
+// transaction that lost against another.
+func databaseAway(err error) bool {
+	_, noConnection := errors.AsType[*pgconn.ConnectError](err)
+	return noConnection || postgres.IsUnavailable(err) || errors.Is(err, postgres.ErrOutcomeUnknown) ||
+		postgres.IsSerializationFailure(err)
 }
 
 // apply does one transaction and gives the position after it.
