@@ -28,12 +28,11 @@ type Deps struct {
 	Pool *pgxpool.Pool // of the read database
 	Hub  *Hub
 	Tip  Tip // of the timeline
-	Cut  Cut
 }
 
 // Routes are the routes by which parties hear events.
 func Routes(d Deps) []httpapi.Route {
-	a := &api{reader: &reader{pool: d.Pool, cut: d.Cut}, hub: d.Hub, tip: d.Tip}
+	a := &api{reader: &reader{pool: d.Pool}, hub: d.Hub, tip: d.Tip}
 	kinds := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary}
 	return []httpapi.Route{
 		{Method: http.MethodGet, Path: "/v1/feed", Scope: auth.ScopeOrdersRead, Kinds: kinds, Handler: a.feed},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/disclose"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/postgres"
 )
@@ -20,14 +21,8 @@ type page struct {
 	ScannedTo int64           `json:"scanned_to"` // up to here nothing of the party's is missing
 }
 
-// Cut gives the part of an order document that an identity may see.
-type Cut func(document []byte, who auth.Identity) ([]byte, error)
-
 // reader reads parties' events from the read side, so that nothing is told before it can be read.
-type reader struct {
-	pool *pgxpool.Pool
-	cut  Cut
-}
+type reader struct{ pool *pgxpool.Pool }
 
 const (
 	// What the order and the timeline both have is what can be told of and pulled.
@@ -113,7 +108,7 @@ func (r *reader) addOrders(ctx context.Context, tx pgx.Tx, p *page, who auth.Ide
 	var id string
 	var document []byte
 	_, err = pgx.ForEachRow(rows, []any{&id, &document}, func() error {
-		seen, err := r.cut(append([]byte(nil), document...), who)
+		seen, err := visible(append([]byte(nil), document...), who)
 		ids[id] = seen
 		return err
 	})
@@ -124,4 +119,16 @@ func (r *reader) addOrders(ctx context.Context, tx pgx.Tx, p *page, who auth.Ide
 		p.Events[i].Data = ids[p.Events[i].Subject]
 	}
 	return nil
+}
+
+// visible is the part of an order document that a party may see; nil for none of it.
+func visible(document []byte, who auth.Identity) ([]byte, error) {
+	if who.Kind != auth.KindProvider {
+		return document, nil
+	}
+	cut, ok, err := disclose.Order(document, who.Provider)
+	if !ok {
+		return nil, err
+	}
+	return cut, err
 }

@@ -20,14 +20,14 @@ type config struct {
 	HTTP              string        `env:"HTTP" envDefault:"127.0.0.1:8080"`
 	Metrics           string        `env:"METRICS" envDefault:"127.0.0.1:9090"`
 	Issuer            string        `env:"ISSUER" envDefault:"urn:orderstore"`
-	LogLevel          string        `env:"LOG_LEVEL" envDefault:"info"`
-	LogFormat         string        `env:"LOG_FORMAT" envDefault:"json"`
+	LogLevel          string        `env:"LOG_LEVEL"`  // info; dev: warn
+	LogFormat         string        `env:"LOG_FORMAT"` // json; dev: text
 	TrustedProxies    []string      `env:"TRUSTED_PROXIES"`
 	StreamMaxAge      time.Duration `env:"STREAM_MAX_AGE"`
 	StreamMaxBytes    int64         `env:"STREAM_MAX_BYTES"`
 	StreamReplicas    int           `env:"STREAM_REPLICAS" envDefault:"1"`
 	MailDir           string        `env:"MAIL_DIR"`
-	MailFrom          string        `env:"MAIL_FROM"`
+	MailFrom          string        `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	SMTPURL           string        `env:"SMTP_URL"`
 }
 

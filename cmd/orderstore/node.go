@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -37,6 +38,8 @@ type node struct {
 	roles  []role
 	log    *slog.Logger
 	failed chan error
+	// caughtUp is set once the views were as far as the log, since the start.
+	caughtUp atomic.Bool
 
 	registry  *prometheus.Registry
 	write     *pgxpool.Pool // the primary
@@ -65,10 +68,10 @@ type node struct {
 	streams  context.CancelFunc // ends long polls and event streams
 }
 
-// startNode brings up a node. nc stays the caller's.
-func startNode(ctx context.Context, cfg config, roles []role, nc *nats.Conn, log *slog.Logger) (*node, error) {
+// startNode brings up a node that serves on the listener, which it takes over. nc stays the caller's.
+func startNode(ctx context.Context, cfg config, roles []role, nc *nats.Conn, listener net.Listener, log *slog.Logger) (*node, error) {
 	n := &node{
-		cfg: cfg, roles: roles, log: log, nats: nc, failed: make(chan error, 1), registry: telemetry.NewRegistry(),
+		cfg: cfg, roles: roles, log: log, nats: nc, listener: listener, failed: make(chan error, 1), registry: telemetry.NewRegistry(),
 		logTip: &stream.Tip{}, viewTips: map[string]*stream.Tip{},
 	}
 	for _, step := range []func(context.Context) error{
@@ -86,13 +89,9 @@ func (n *node) has(roles ...role) bool {
 	return slices.ContainsFunc(roles, func(r role) bool { return slices.Contains(n.roles, r) })
 }
 
-// listen takes the addresses first: that a port is taken is known before anything is started.
+// listen takes the address for metrics; the one for requests was taken before anything else was done.
 func (n *node) listen(ctx context.Context) error {
-	var lc net.ListenConfig
 	var err error
-	if n.listener, err = lc.Listen(ctx, "tcp", n.cfg.HTTP); err != nil {
-		return addressFault("ORDERSTORE_HTTP or --http", n.cfg.HTTP, err)
-	}
 	if n.metrics, err = telemetry.Listen(ctx, n.cfg.Metrics, n.registry); err != nil {
 		return addressFault("ORDERSTORE_METRICS", n.cfg.Metrics, err)
 	}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/orderstore/orderstore/broadcast"
+	"github.com/orderstore/orderstore/command"
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/internal/telemetry"
+	"github.com/orderstore/orderstore/projection"
+	"github.com/orderstore/orderstore/query"
+)
+
+// endWithin bounds the question where log and stream end.
+const endWithin = time.Second
+
+// handler mounts the routes of the node's roles.
+func (n *node) handler(ctx context.Context) (http.Handler, error) {
+	requests := telemetry.NewRequests(n.registry)
+	e, err := httpapi.New(httpapi.Config{
+		Log: n.log, TrustedProxies: n.cfg.TrustedProxies, Observe: requests.Observe,
+	})
+	if err != nil {
+		return nil, err
+	}
+	issuer, err := auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients)
+	if err != nil {
+		return nil, err
+	}
+	routes := append(httpapi.AuthRoutes(issuer), n.records()...)
+	if n.has(roleCommand) {
+		routes = append(routes, command.Routes(n.committer, n.clients)...)
+	}
+	cursors, err := auth.Secret(ctx, n.write, "cursor")
+	if err != nil {
+		return nil, err
+	}
+	if n.has(roleQuery) {
+		routes = append(routes, query.Routes(query.Config{
+			Read: n.read, Auxiliary: n.auxiliary, Positions: query.Tips(n.tip), End: n.end, Cursor: httpapi.NewCursor(cursors),
+		})...)
+	}
+	if n.has(roleBroadcast) {
+		routes = append(routes, broadcast.Routes(broadcast.Deps{
+			Pool: n.read, Hub: n.hub, Tip: n.tip(projection.Timeline),
+		})...)
+	}
+	httpapi.Mount(e, n.authn, append(routes, n.operations()...))
+	return e, nil
+}
+
+// tip is how far a view is, nil for one that there is not.
+func (n *node) tip(view string) *stream.Tip { return n.viewTips[view] }
+
+// end is the last position there is: the log's, or the stream's while the primary is away.
+func (n *node) end(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, endWithin)
+	defer cancel()
+	position, _, err := stream.NewLog(n.write).Head(ctx)
+	if err == nil {
+		return position, nil
+	}
+	if n.js == nil {
+		return 0, fmt.Errorf("end of the log: %w", err)
+	}
+	bounds, err := stream.BoundsOf(ctx, n.js)
+	if err != nil {
+		return 0, fmt.Errorf("end of the stream: %w", err)
+	}
+	return bounds.Last, nil
+}
+
+// operations are the routes by which a node is watched.
+func (n *node) operations() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: http.MethodGet, Path: "/healthz", Public: true, Handler: func(c echo.Context, _ auth.Identity) error {
+			return c.JSON(http.StatusOK, map[string]string{"status": "ok", "version": version})
+		}},
+		{Method: http.MethodGet, Path: "/readyz", Public: true, Handler: n.ready},
+		{Method: http.MethodGet, Path: "/v1/admin/lag", Scope: auth.ScopeAdmin, Kinds: []auth.Kind{auth.KindOperator}, Handler: n.lag},
+	}
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/projection"
+)
+
+// probeWithin bounds each question that readiness and lag ask.
+const probeWithin = 2 * time.Second
+
+// readiness is what /readyz answers: 200 when every part is ok, 503 otherwise.
+type readiness struct {
+	Ready bool              `json:"ready"`
+	Parts map[string]string `json:"parts"` // "ok", or what is the matter
+}
+
+func (n *node) ready(c echo.Context, _ auth.Identity) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), probeWithin)
+	defer cancel()
+	r := readiness{Ready: true, Parts: map[string]string{}}
+	report := func(part, trouble string) {
+		if trouble == "" {
+			r.Parts[part] = "ok"
+			return
+		}
+		r.Ready, r.Parts[part] = false, trouble
+	}
+	if n.has(roleCommand) {
+		report("write database", answers(ctx, n.write))
+	}
+	if n.read != nil {
+		report("read database", answers(ctx, n.read))
+	}
+	if n.relay != nil {
+		report("relay", n.relay.Halted())
+	}
+	if n.projection != nil {
+		for _, v := range n.projection.Status() {
+			report("view "+v.View, n.viewTrouble(ctx, v))
+		}
+	}
+	status := http.StatusOK
+	if !r.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.JSON(status, r)
+}
+
+// viewTrouble says why a view is not to be read from: it is stopped, or it has not caught up since it was built.
+func (n *node) viewTrouble(ctx context.Context, v projection.ViewStatus) string {
+	if v.Stopped != "" {
+		return "stopped: " + v.Stopped
+	}
+	if n.caughtUp.Load() {
+		return ""
+	}
+	end, err := n.end(ctx)
+	switch {
+	case err != nil:
+		return "the end of the log is not known"
+	case v.Position < end-caughtUpWithin:
+		return "catching up"
+	}
+	if v.View == projection.OrderView {
+		n.caughtUp.Store(true)
+	}
+	return ""
+}
+
+// caughtUpWithin is how many events a view may be behind to count as caught up: under load it is never at the very end.
+const caughtUpWithin = 10_000
+
+func answers(ctx context.Context, pool *pgxpool.Pool) string {
+	if err := pool.Ping(ctx); err != nil {
+		return "does not answer"
+	}
+	return ""
+}
+
+// stageLag is how far one stage is, and how many positions behind the one it copies.
+type stageLag struct {
+	Name     string `json:"name"`
+	Position int64  `json:"position"`
+	Lag      int64  `json:"lag"`
+	Stopped  string `json:"stopped,omitempty"`
+}
+
+// lagReport is what /v1/admin/lag answers.
+type lagReport struct {
+	Log       int64      `json:"log"` // the position that all else is measured against
+	Stream    *stageLag  `json:"stream,omitempty"`
+	Views     []stageLag `json:"views"`
+	Auxiliary []stageLag `json:"auxiliary"`
+}
+
+func (n *node) lag(c echo.Context, _ auth.Identity) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), probeWithin)
+	defer cancel()
+	end, err := n.end(ctx)
+	if err != nil {
+		return err
+	}
+	r := lagReport{Log: end, Views: []stageLag{}, Auxiliary: []stageLag{}}
+	if n.js != nil {
+		s := stageLag{Name: stream.Name, Stopped: "does not answer"}
+		if bounds, err := stream.BoundsOf(ctx, n.js); err == nil {
+			s = stageLag{Name: stream.Name, Position: bounds.Last, Lag: max(end-bounds.Last, 0)}
+		}
+		if n.relay != nil && n.relay.Halted() != "" {
+			s.Stopped = n.relay.Halted()
+		}
+		r.Stream = &s
+	}
+	if n.read != nil {
+		r.Views = stages(ctx, n.read, `SELECT view, position, stopped FROM checkpoints ORDER BY view`, end)
+	}
+	if n.auxiliary != nil {
+		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, stopped FROM checkpoints ORDER BY system`, end)
+	}
+	return c.JSON(http.StatusOK, r)
+}
+
+// stages reads how far the views or systems of a database are; none when it does not answer.
+func stages(ctx context.Context, pool *pgxpool.Pool, sql string, end int64) []stageLag {
+	rows, err := pool.Query(ctx, sql)
+	if err != nil {
+		return []stageLag{}
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s stageLag, err error) {
+		err = row.Scan(&s.Name, &s.Position, &s.Stopped)
+		s.Lag = max(end-s.Position, 0)
+		return s, err
+	})
+	if err != nil {
+		return []stageLag{}
+	}
+	return found
+}
