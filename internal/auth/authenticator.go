@@ -13,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
 	"github.com/orderstore/orderstore/internal/fault"
@@ -52,6 +53,8 @@ type Authenticator struct {
 	sources map[string]source            // by issuer; never changed
 	own     *ownKeys
 	peek    *jwt.Parser
+	// forgotten counts how often all tokens were forgotten.
+	forgotten atomic.Int64
 }
 
 // source is one issuer: how its tokens are checked and what their claims say.
@@ -98,7 +101,7 @@ func NewAuthenticator(cfg AuthenticatorConfig, pool *pgxpool.Pool) (*Authenticat
 		keys: a.own, parser: tokenParser([]string{"ES256"}, cfg.Issuer, cfg.Audience, cfg.Now), identity: ownIdentity,
 	}}
 	for _, outside := range cfg.Outside {
-		s, err := newOutside(outside, cfg)
+		s, err := newOutside(outside, cfg, a.forget)
 		if err != nil {
 			return nil, err
 		}
@@ -151,6 +154,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (Identi
 		}
 		return who, nil
 	}
+	forgotten := a.forgotten.Load()
 	who, err := a.verify(ctx, bearer)
 	if err != nil {
 		return Identity{}, err
@@ -160,6 +164,9 @@ func (a *Authenticator) Authenticate(ctx context.Context, bearer string) (Identi
 	}
 	// The header's string may hang on to a larger buffer: keep a copy of the token alone.
 	a.seen.Add(strings.Clone(bearer), who)
+	if a.forgotten.Load() != forgotten {
+		a.seen.Remove(bearer) // its key may be the one that was taken away meanwhile
+	}
 	return who, nil
 }
 
@@ -291,10 +298,11 @@ func (a *Authenticator) Run(ctx context.Context) error {
 
 // ownKeys is our own issuer as a source: keys and disabled clients as last read from the write database.
 type ownKeys struct {
-	known   atomic.Pointer[knownKeys]
-	reload  func(ctx context.Context) error
-	limiter *rate.Limiter
-	now     func() time.Time
+	known    atomic.Pointer[knownKeys]
+	readings singleflight.Group
+	reload   func(ctx context.Context) error
+	limiter  *rate.Limiter
+	now      func() time.Time
 }
 
 // knownKeys is one reading; it is never changed, only replaced.

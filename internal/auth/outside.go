@@ -56,6 +56,7 @@ type outside struct {
 	cfg     OutsideIssuer
 	http    *http.Client
 	now     func() time.Time
+	lostKey func() // called when the issuer no longer publishes a key that it did
 	limiter *rate.Limiter
 	fetches singleflight.Group
 	known   atomic.Pointer[fetchedKeys]
@@ -66,7 +67,7 @@ type fetchedKeys struct {
 	at   time.Time
 }
 
-func newOutside(cfg OutsideIssuer, common AuthenticatorConfig) (source, error) {
+func newOutside(cfg OutsideIssuer, common AuthenticatorConfig, lostKey func()) (source, error) {
 	if cfg.Name == "" || cfg.Issuer == "" || cfg.JWKSURL == "" || cfg.Audience == "" {
 		return source{}, fmt.Errorf("outside issuer %q: name, issuer, jwks_url and audience are all needed", cfg.Issuer)
 	}
@@ -76,7 +77,10 @@ func newOutside(cfg OutsideIssuer, common AuthenticatorConfig) (source, error) {
 	if len(cfg.Kinds) == 0 {
 		cfg.Kinds = []Kind{KindUser, KindProvider, KindAuxiliary}
 	}
-	o := &outside{cfg: cfg, http: common.HTTP, now: common.Now, limiter: rate.NewLimiter(rate.Every(jwksMinInterval), 1)}
+	o := &outside{
+		cfg: cfg, http: common.HTTP, now: common.Now, lostKey: lostKey,
+		limiter: rate.NewLimiter(rate.Every(jwksMinInterval), 1),
+	}
 	parser := tokenParser([]string{"ES256", "RS256", "EdDSA"}, cfg.Issuer, cfg.Audience, common.Now)
 	return source{keys: o, parser: parser, acceptJWT: cfg.AcceptJWT, identity: o.identity}, nil
 }
@@ -177,8 +181,20 @@ func (o *outside) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.known.Store(&fetchedKeys{keys: keys, at: o.now()})
+	before := o.known.Swap(&fetchedKeys{keys: keys, at: o.now()})
+	if before != nil && before.lost(keys) {
+		o.lostKey()
+	}
 	return nil
+}
+
+func (f *fetchedKeys) lost(next map[string]verificationKey) bool {
+	for kid := range f.keys {
+		if _, ok := next[kid]; !ok {
+			return true
+		}
+	}
+	return false
 }
 
 // parseJWKS takes the keys it understands and leaves out the rest, as RFC 7517 section 5 asks.

@@ -51,10 +51,24 @@ const (
 	readDisabled = `SELECT client_id FROM clients WHERE disabled_at > now() - interval '24 hours'`
 )
 
-// reload reads keys and disabled clients in one round trip and puts them in force.
+// reload waits for keys and disabled clients to be read. All who ask at once share one reading, so an older one never
+// replaces a newer one; it goes on when the one who asked first has hung up.
 func (a *Authenticator) reload(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, databaseTimeout)
-	defer cancel()
+	reading := a.own.readings.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), databaseTimeout)
+		defer cancel()
+		return nil, a.read(ctx)
+	})
+	select {
+	case result := <-reading:
+		return result.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// read reads keys and disabled clients in one round trip and puts them in force.
+func (a *Authenticator) read(ctx context.Context) error {
 	before := a.own.known.Load()
 	next := &knownKeys{keys: map[string]ownKey{}, disabled: map[string]struct{}{}}
 	batch := &pgx.Batch{}
@@ -65,11 +79,17 @@ func (a *Authenticator) reload(ctx context.Context) error {
 	}
 	a.own.known.Store(next)
 	if before != nil && before.lostKey(next) {
-		// A key was taken away before its time: whatever it signed is to be looked at again.
-		a.seen.Purge()
+		a.forget()
 		a.log.LogAttrs(ctx, slog.LevelWarn, "a signing key was removed, all tokens are verified anew")
 	}
 	return nil
+}
+
+// forget makes every token be verified anew, after a key was taken away: whatever it signed is to be refused now. A token
+// that is being verified at this moment notices by the count.
+func (a *Authenticator) forget() {
+	a.forgotten.Add(1)
+	a.seen.Purge()
 }
 
 func (k *knownKeys) scanKeys(rows pgx.Rows, before *knownKeys) error {
