@@ -35,10 +35,10 @@ const (
 // Route says how the orders of a business type find their providers.
 type Route struct {
 	BusinessType   string   `json:"business_type"`
-	Policy         string   `json:"policy"`
-	Regions        []string `json:"regions"`         // none: every region
-	AcceptWithin   int64    `json:"accept_within"`   // seconds; 0: no limit
-	CompleteWithin int64    `json:"complete_within"` // seconds; 0: no limit
+	Policy         string   `json:"policy,omitempty"` // least_loaded when left out
+	Regions        []string `json:"regions"`          // none: every region
+	AcceptWithin   int64    `json:"accept_within"`    // seconds; 0: no limit
+	CompleteWithin int64    `json:"complete_within"`  // seconds; 0: no limit
 	MaxAttempts    int      `json:"max_attempts"`
 
 	Meta Meta `json:"-"`
@@ -51,7 +51,7 @@ type Product struct {
 	Name         string `json:"name,omitempty"`
 	VendorID     string `json:"vendor_id,omitempty"`
 	ReorderLevel int64  `json:"reorder_level"`
-	TargetLevel  int64  `json:"target_level"` // 0: twice the reorder level
+	TargetLevel  int64  `json:"target_level,omitempty"` // 0: twice the reorder level
 	Discontinued bool   `json:"discontinued"`
 
 	Meta Meta `json:"-"`
@@ -60,7 +60,7 @@ type Product struct {
 // Vendor is where a tenant buys products.
 type Vendor struct {
 	ID     string `json:"vendor_id"`
-	Tenant string `json:"tenant"`
+	Tenant string `json:"tenant,omitempty"` // empty: of every tenant
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
 
@@ -102,6 +102,7 @@ func (c *Client) PutTenant(ctx context.Context, t Tenant) (Tenant, error) {
 // PutProvider registers or changes a provider. It takes effect everywhere within a second; orders that nobody could take
 // before are then offered.
 func (c *Client) PutProvider(ctx context.Context, p Provider) (Provider, error) {
+	p.BusinessTypes, p.Regions = notNull(p.BusinessTypes), notNull(p.Regions)
 	meta, err := c.put(ctx, p, "provider", p.ID, &p, "providers", p.ID)
 	p.Meta = meta
 	return p, err
@@ -109,6 +110,7 @@ func (c *Client) PutProvider(ctx context.Context, p Provider) (Provider, error) 
 
 // PutRoute sets how orders of a business type are routed.
 func (c *Client) PutRoute(ctx context.Context, r Route) (Route, error) {
+	r.Regions = notNull(r.Regions)
 	meta, err := c.put(ctx, r, "business_type", r.BusinessType, &r, "routes", r.BusinessType)
 	r.Meta = meta
 	return r, err
@@ -126,6 +128,14 @@ func (c *Client) PutVendor(ctx context.Context, v Vendor) (Vendor, error) {
 	meta, err := c.put(ctx, v, "vendor_id", v.ID, &v, "catalog", "vendors", v.ID)
 	v.Meta = meta
 	return v, err
+}
+
+// notNull makes JSON write no names as an empty list, which is what the store takes.
+func notNull(names []string) []string {
+	if names == nil {
+		return []string{}
+	}
+	return names
 }
 
 // put sends a document to its address, without the member that the address has already.
@@ -163,4 +173,33 @@ func (c *Client) CreateClient(ctx context.Context, spec ClientSpec) (Credentials
 		return credentials, fmt.Errorf("create %s client: %w", spec.Kind, err)
 	}
 	return credentials, nil
+}
+
+// Lag is how far each stage of the store is.
+type Lag struct {
+	Log       int64      `json:"log"` // the position that all else is measured against
+	Stream    *StageLag  `json:"stream,omitempty"`
+	Views     []StageLag `json:"views"`
+	Auxiliary []StageLag `json:"auxiliary"`
+
+	Meta Meta `json:"-"`
+}
+
+// StageLag is how far one stage is, and how many positions behind the log.
+type StageLag struct {
+	Name     string `json:"name"`
+	Position int64  `json:"position"`
+	Lag      int64  `json:"lag"`
+	Stopped  string `json:"stopped,omitempty"` // why it goes no further
+}
+
+// Lag asks how far each stage is.
+func (c *Client) Lag(ctx context.Context) (Lag, error) {
+	var lag Lag
+	meta, err := c.do(ctx, read("v1", "admin", "lag"), &lag)
+	lag.Meta = meta
+	if err != nil {
+		return lag, fmt.Errorf("get lag: %w", err)
+	}
+	return lag, nil
 }

@@ -88,10 +88,10 @@ func (c *Client) batch(ctx context.Context, lines *batchLines, answer func(Batch
 			return lines.answered(n - 1)
 		}
 		if err != nil {
-			return fmt.Errorf("read answer %d: %w", n, err)
+			return fmt.Errorf("answer %d: %w", n, &cutAnswer{err})
 		}
 		if result.Line != n {
-			return fmt.Errorf("answer %d is for order %d", n, result.Line)
+			return &lasting{fmt.Errorf("answer %d is for order %d", n, result.Line)}
 		}
 		if result.Problem != nil && result.Problem.Status == 0 {
 			result.Problem.Status = result.Status
@@ -230,7 +230,7 @@ func (l *batchLines) fill() error {
 // answered says whether the answers, whose stream ended after n, are all there is to answer.
 func (l *batchLines) answered(n int64) error {
 	if !l.complete.Load() || l.sent.Load() != n {
-		return errShort
+		return &cutAnswer{errShort}
 	}
 	return nil
 }

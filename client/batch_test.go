@@ -114,6 +114,7 @@ func TestBatchCutSaysWhichOrdersWereAnswered(t *testing.T) {
 	}
 	var cut *client.BatchCut
 	require.ErrorAs(t, last, &cut)
+	require.True(t, client.Temporary(last))
 	require.Equal(t, []string{"a", "b"}, answered)
 	require.Equal(t, int64(2), cut.Answered)
 	require.GreaterOrEqual(t, cut.Sent, int64(3))
@@ -132,6 +133,7 @@ func TestBatchThatEndsEarlyIsCut(t *testing.T) {
 	}
 	var cut *client.BatchCut
 	require.ErrorAs(t, last, &cut)
+	require.True(t, client.Temporary(last))
 	require.Equal(t, int64(1), cut.Answered)
 	require.Equal(t, int64(2), cut.Sent)
 }
@@ -186,6 +188,7 @@ func TestBatchRefusedAsAWhole(t *testing.T) {
 	require.ErrorAs(t, last, &cut)
 	require.Zero(t, cut.Answered)
 	require.True(t, client.HasCode(last, "forbidden"))
+	require.False(t, client.Temporary(last))
 }
 
 func TestOrderThatIsNoJSONEndsTheBatch(t *testing.T) {
@@ -198,6 +201,7 @@ func TestOrderThatIsNoJSONEndsTheBatch(t *testing.T) {
 		last = err
 	}
 	require.ErrorContains(t, last, "encode order bad")
+	require.False(t, client.Temporary(last))
 }
 
 func TestLoopThatEndsStopsTheBatch(t *testing.T) {
@@ -226,6 +230,7 @@ func TestLoopThatEndsStopsTheBatch(t *testing.T) {
 		}
 	}
 	require.ErrorIs(t, last, context.Canceled)
+	require.False(t, client.Temporary(last))
 }
 
 // Far more than fits into any buffer on the way.

@@ -74,16 +74,18 @@ func (c *Client) GetOrder(ctx context.Context, id string, options GetOptions) (O
 
 // OrderFilter selects orders; its zero value selects all.
 type OrderFilter struct {
-	Status       []string
-	Channel      string
-	BusinessType string
-	ExternalRef  string
-	CreatedFrom  time.Time // inclusive
-	CreatedTo    time.Time // exclusive
-	Text         string
-	Sort         string // the store's default when empty
-	PageSize     int    // 1 to 200; 0: the store's default
-	Position     int64  // as in GetOptions, for the first page
+	Status        []string // any of them
+	Channel       string
+	BusinessType  string
+	Region        string
+	Currency      string
+	ExternalRef   string
+	CreatedAfter  time.Time // inclusive
+	CreatedBefore time.Time // exclusive
+	Text          string
+	Sort          string // placed_at, updated_at or total, with a - before it for the last first; empty: -placed_at
+	PageSize      int    // 1 to 200; 0: the store's default
+	Position      int64  // as in GetOptions
 }
 
 func (f OrderFilter) query() url.Values {
@@ -93,14 +95,18 @@ func (f OrderFilter) query() url.Values {
 			q.Set(name, value)
 		}
 	}
-	set("status", strings.Join(f.Status, ","))
+	if len(f.Status) > 0 {
+		q["status"] = f.Status
+	}
 	set("channel", f.Channel)
 	set("business_type", f.BusinessType)
+	set("region", f.Region)
+	set("currency", f.Currency)
 	set("external_ref", f.ExternalRef)
 	set("text", f.Text)
 	set("sort", f.Sort)
-	set("created_from", instant(f.CreatedFrom))
-	set("created_to", instant(f.CreatedTo))
+	set("created_after", instant(f.CreatedAfter))
+	set("created_before", instant(f.CreatedBefore))
 	set("limit", count(f.PageSize))
 	return q
 }
@@ -156,7 +162,7 @@ func pages[T any](ctx context.Context, c *Client, r request) iter.Seq2[page[T], 
 				r.query[name] = values
 			}
 			if next != "" {
-				r.query.Set("next", next)
+				r.query.Set("cursor", next)
 			}
 			var p page[T]
 			meta, err := c.do(ctx, r, &p)

@@ -191,7 +191,7 @@ func TestListGoesThroughAllPagesAndKeepsTheFilter(t *testing.T) {
 	var queries []string
 	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
 		queries = append(queries, r.URL.RawQuery)
-		n, _ := strconv.Atoi(r.URL.Query().Get("next"))
+		n, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
 		w.Header().Set("Order-Position", strconv.Itoa(100+n))
 		body := map[string]any{"items": []any{map[string]any{"id": strconv.Itoa(2 * n)}, map[string]any{"id": strconv.Itoa(2*n + 1)}}}
 		if n < 2 {
@@ -201,7 +201,7 @@ func TestListGoesThroughAllPagesAndKeepsTheFilter(t *testing.T) {
 	})
 	filter := client.OrderFilter{
 		Status: []string{"routed", "processing"}, Channel: "web", Text: "chair", PageSize: 2,
-		CreatedFrom: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		CreatedAfter: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 	}
 	var ids []string
 	var positions []int64
@@ -211,9 +211,9 @@ func TestListGoesThroughAllPagesAndKeepsTheFilter(t *testing.T) {
 	}
 	require.Equal(t, []string{"0", "1", "2", "3", "4", "5"}, ids)
 	require.Equal(t, []int64{100, 100, 101, 101, 102, 102}, positions)
-	first := "channel=web&created_from=2026-01-02T03%3A04%3A05Z&limit=2"
-	rest := "&status=routed%2Cprocessing&text=chair"
-	require.Equal(t, []string{first + rest, first + "&next=1" + rest, first + "&next=2" + rest}, queries)
+	first := "channel=web&created_after=2026-01-02T03%3A04%3A05Z&"
+	rest := "limit=2&status=routed&status=processing&text=chair"
+	require.Equal(t, []string{first + rest, first + "cursor=1&" + rest, first + "cursor=2&" + rest}, queries)
 
 	for range c.ListOrders(t.Context(), filter) {
 		break

@@ -109,9 +109,14 @@ func TestOperatorsCalls(t *testing.T) {
 	require.Equal(t, []string{
 		`PUT /v1/admin/tenants/demo {"name":"Demo"}`,
 		`PUT /v1/admin/providers/p {"business_types":["hotel"],"max_load":5,"regions":["eu"]}`,
-		`PUT /v1/admin/routes/retail.erp {"accept_within":60,"complete_within":0,"max_attempts":0,"policy":"all","regions":null}`,
-		`PUT /v1/admin/catalog/products/a%2Fb {"discontinued":false,"reorder_level":3,"target_level":0,"tenant":"demo"}`,
+		`PUT /v1/admin/routes/retail.erp {"accept_within":60,"complete_within":0,"max_attempts":0,"policy":"all","regions":[]}`,
+		`PUT /v1/admin/catalog/products/a%2Fb {"discontinued":false,"reorder_level":3,"tenant":"demo"}`,
 		`PUT /v1/admin/catalog/vendors/v {"tenant":"demo"}`,
 		`POST /v1/admin/clients {"kind":"user","tenant":"demo"}`,
 	}, api.calls)
+
+	api.body = `{"log":12,"stream":{"name":"ORDERS","position":11,"lag":1},"views":[{"name":"order","position":12,"lag":0}],"auxiliary":[]}`
+	lag, err := c.Lag(ctx)
+	require.NoError(t, err)
+	require.Equal(t, client.StageLag{Name: "ORDERS", Position: 11, Lag: 1}, *lag.Stream)
 }

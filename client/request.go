@@ -223,6 +223,12 @@ func pause(attempt int, asked time.Duration) time.Duration {
 	return d
 }
 
+// Temporary tells whether what met err may do better later: the store was out of reach, overloaded or restarting, or a
+// connection was cut. A client has tried again already before it returns such an error, except for a *BatchCut.
+func Temporary(err error) bool {
+	return err != nil && !errors.Is(err, context.Canceled) && passing(err)
+}
+
 // retry makes attempts until one succeeds, fails for good, or time is up: the context's, or RetryFor where it has no deadline.
 func (c *Client) retry(ctx context.Context, attempt func() error) error {
 	deadline, bounded := ctx.Deadline()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -137,16 +136,16 @@ type Tracking struct {
 
 // TaskFilter selects tasks of the provider's inbox; its zero value selects all.
 type TaskFilter struct {
-	Status   []string
-	PageSize int   // 1 to 200; 0: the store's default
-	Position int64 // as in GetOptions, for the first page
+	Status   []string // any of them
+	PageSize int      // 1 to 200; 0: the store's default
+	Position int64    // as in GetOptions
 }
 
 // ListTasks goes through the provider's tasks, page by page. It ends after the first error.
 func (c *Client) ListTasks(ctx context.Context, filter TaskFilter) iter.Seq2[Task, error] {
 	r := read("v1", "tasks")
 	if len(filter.Status) > 0 {
-		r.query.Set("status", strings.Join(filter.Status, ","))
+		r.query["status"] = filter.Status
 	}
 	if limit := count(filter.PageSize); limit != "" {
 		r.query.Set("limit", limit)

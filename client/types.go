@@ -151,6 +151,9 @@ type AuxiliaryRecord struct {
 	Revision      int64           `json:"revision"` // a lower one than stored is refused with stale_revision
 	SchemaVersion int64           `json:"schema_version"`
 	Payload       json.RawMessage `json:"payload,omitempty"`
+	// Position is how far in the log the record reflects, and UpdatedAt when it was stored; the store sets both.
+	Position  int64     `json:"position,omitempty"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
 
 	Meta Meta `json:"-"`
 }
