@@ -41,7 +41,7 @@ const (
 
 // shared is the process's one cluster. Tests of a process share it through Database and URL, which take no handle,
 // so it has to live here.
-var shared harness
+var shared harness //nolint:gochecknoglobals // one cluster a process, started by whoever needs it first
 
 // harness starts the cluster at most once and remembers the template databases it has built.
 type harness struct {

@@ -51,7 +51,7 @@ func TestClusterKeepsDataAndPasswordAcrossRestarts(t *testing.T) {
 
 func TestClusterAsksForThePassword(t *testing.T) {
 	t.Parallel()
-	cluster := startCluster(t, durable(t.TempDir()))
+	cluster := startCluster(t, scratch(t.TempDir()))
 	wrong := strings.Replace(cluster.URL("write"), "orderstore:", "orderstore:x", 1)
 	_, err := postgres.Open(t.Context(), wrong, postgres.PoolConfig{Name: "test"})
 	require.ErrorContains(t, err, "28P01")
@@ -107,22 +107,22 @@ func TestClusterStartCutOffByItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	failed := make(chan error, 1)
 	go func() {
-		_, err := postgres.StartCluster(ctx, durable(dir))
+		_, err := postgres.StartCluster(ctx, scratch(dir))
 		failed <- err
 	}()
 	require.Eventually(t, func() bool { return len(glob(t, filepath.Join(dir, "data.tmp-*"))) > 0 }, patience, time.Millisecond)
 	cancel()
 	require.ErrorIs(t, <-failed, context.Canceled)
 
-	cluster := startCluster(t, durable(dir))
+	cluster := startCluster(t, scratch(dir))
 	require.Equal(t, 1, query[int](t, cluster.URL("write"), "select 1"))
 }
 
 func TestSecondClusterOnOneDirectoryIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first := startCluster(t, durable(dir))
-	_, err := postgres.StartCluster(t.Context(), durable(dir))
+	first := startCluster(t, scratch(dir))
+	_, err := postgres.StartCluster(t.Context(), scratch(dir))
 	require.ErrorIs(t, err, postgres.ErrInUse)
 	requireSentence(t, err, dir, strconv.Itoa(os.Getpid()))
 	require.Equal(t, 1, query[int](t, first.URL("write"), "select 1"), "the first must be unharmed")
@@ -147,9 +147,9 @@ func TestKilledServerIsNoticedAndRecovers(t *testing.T) {
 
 func TestStalePIDFileOfAnotherServersNumber(t *testing.T) {
 	t.Parallel()
-	bystander := startCluster(t, durable(t.TempDir()))
+	bystander := startCluster(t, scratch(t.TempDir()))
 	dir := t.TempDir()
-	killed := startCluster(t, durable(dir))
+	killed := startCluster(t, scratch(dir))
 	require.NoError(t, syscall.Kill(killed.PID(), syscall.SIGKILL))
 	<-killed.Exited()
 	pidFile := filepath.Join(dir, "data", "postmaster.pid")
@@ -158,7 +158,7 @@ func TestStalePIDFileOfAnotherServersNumber(t *testing.T) {
 	content := strconv.Itoa(bystander.PID()) + "\n" + rest
 	require.NoError(t, os.WriteFile(pidFile, []byte(content), 0o600))
 
-	cluster := startCluster(t, durable(dir))
+	cluster := startCluster(t, scratch(dir))
 	require.Equal(t, 1, query[int](t, cluster.URL("write"), "select 1"))
 	require.Equal(t, 1, query[int](t, bystander.URL("write"), "select 1"), "a server of another directory was harmed")
 }
@@ -166,30 +166,30 @@ func TestStalePIDFileOfAnotherServersNumber(t *testing.T) {
 func TestEmptyPIDFileAfterAPowerCut(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, startCluster(t, durable(dir)).Stop(t.Context()))
+	require.NoError(t, startCluster(t, scratch(dir)).Stop(t.Context()))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "data", "postmaster.pid"), nil, 0o600))
-	cluster := startCluster(t, durable(dir))
+	cluster := startCluster(t, scratch(dir))
 	require.Equal(t, 1, query[int](t, cluster.URL("write"), "select 1"))
 }
 
 func TestDataOfAnotherMajorVersionIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, startCluster(t, durable(dir)).Stop(t.Context()))
+	require.NoError(t, startCluster(t, scratch(dir)).Stop(t.Context()))
 	version := filepath.Join(dir, "data", "PG_VERSION")
 	ours := readFile(t, version)
 	overwrite(t, version, "99\n")
-	_, err := postgres.StartCluster(t.Context(), durable(dir))
+	_, err := postgres.StartCluster(t.Context(), scratch(dir))
 	require.ErrorIs(t, err, postgres.ErrOtherVersion)
 	requireSentence(t, err, "PostgreSQL 99", "install")
 
 	overwrite(t, version, ours)
-	startCluster(t, durable(dir))
+	startCluster(t, scratch(dir))
 }
 
 func TestFailedStartQuotesTheServer(t *testing.T) {
 	t.Parallel()
-	cfg := durable(t.TempDir())
+	cfg := scratch(t.TempDir())
 	cfg.ExtraSettings = map[string]string{"shared_buffers": "plenty"}
 	_, err := postgres.StartCluster(t.Context(), cfg)
 	require.ErrorContains(t, err, `invalid value for parameter "shared_buffers": "plenty"`)
@@ -202,19 +202,19 @@ func TestFailedStartQuotesTheServer(t *testing.T) {
 func TestLostPasswordIsNamed(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, startCluster(t, durable(dir)).Stop(t.Context()))
+	require.NoError(t, startCluster(t, scratch(dir)).Stop(t.Context()))
 	password := filepath.Join(dir, "password")
 	ours := readFile(t, password)
 	overwrite(t, password, "another\n")
-	_, err := postgres.StartCluster(t.Context(), durable(dir))
+	_, err := postgres.StartCluster(t.Context(), scratch(dir))
 	require.ErrorContains(t, err, password)
 
 	require.NoError(t, os.Remove(password))
-	_, err = postgres.StartCluster(t.Context(), durable(dir))
+	_, err = postgres.StartCluster(t.Context(), scratch(dir))
 	require.ErrorContains(t, err, password)
 
 	require.NoError(t, os.WriteFile(password, []byte(ours), 0o600))
-	startCluster(t, durable(dir))
+	startCluster(t, scratch(dir))
 }
 
 func TestSlowStopEndsAtOnceWhenTheContextDoes(t *testing.T) {

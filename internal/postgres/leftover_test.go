@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -177,5 +176,5 @@ func TestUnrelatedProcessIsNotTakenForAServer(t *testing.T) {
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, strconv.Itoa(os.Getpid())+"\nrest\n", string(content))
-	require.False(t, errors.Is(syscall.Kill(os.Getppid(), 0), syscall.ESRCH))
+	require.NotErrorIs(t, syscall.Kill(os.Getppid(), 0), syscall.ESRCH, "the process must live on")
 }

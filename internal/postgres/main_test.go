@@ -53,6 +53,13 @@ func durable(dir string) postgres.ClusterConfig {
 	}
 }
 
+// scratch is durable without the flushing, for what does not depend on it.
+func scratch(dir string) postgres.ClusterConfig {
+	cfg := durable(dir)
+	cfg.Durable = false
+	return cfg
+}
+
 // owner is a process of its own that owns a cluster.
 type owner struct {
 	cmd   *exec.Cmd

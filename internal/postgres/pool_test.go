@@ -79,7 +79,7 @@ func TestUnavailability(t *testing.T) {
 
 func TestServerThatGoesAwayIsUnavailable(t *testing.T) {
 	t.Parallel()
-	cluster := startCluster(t, durable(t.TempDir()))
+	cluster := startCluster(t, scratch(t.TempDir()))
 	pool := open(t, cluster.URL("write"), postgres.PoolConfig{Name: "test"})
 	conn, err := pool.Acquire(t.Context())
 	require.NoError(t, err)

@@ -55,7 +55,7 @@ func TestClusterBeneathAClosedDirectory(t *testing.T) {
 	parent := t.TempDir()
 	require.NoError(t, os.Chmod(parent, 0o700))
 	dir := filepath.Join(parent, "a", "b", "postgres")
-	cluster := startCluster(t, durable(dir))
+	cluster := startCluster(t, scratch(dir))
 	require.Equal(t, 1, query[int](t, cluster.URL("write"), "select 1"))
 	if os.Geteuid() == 0 {
 		require.NotZero(t, uidOf(t, filepath.Join(dir, "data")), "root must hand the data over")
@@ -110,7 +110,7 @@ func TestDirectoryClosedToAnOrdinaryUserIsNamed(t *testing.T) {
 func TestDataCopiedByRootIsHandedOver(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, startCluster(t, durable(dir)).Stop(t.Context()))
+	require.NoError(t, startCluster(t, scratch(dir)).Stop(t.Context()))
 	uid := os.Geteuid()
 	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
 		if err != nil {
@@ -118,6 +118,6 @@ func TestDataCopiedByRootIsHandedOver(t *testing.T) {
 		}
 		return os.Lchown(path, uid, -1)
 	}))
-	cluster := startCluster(t, durable(dir))
+	cluster := startCluster(t, scratch(dir))
 	require.Equal(t, 1, query[int](t, cluster.URL("write"), "select 1"))
 }

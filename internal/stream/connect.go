@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,39 +20,50 @@ const (
 	flushTimeout    = 5 * time.Second
 )
 
-// Connect connects to an outside server. It waits until the server answers or ctx ends, and afterwards reconnects
-// for ever. While disconnected a publish fails at once instead of being buffered, so that nothing is thought sent
-// that is not. Options given win over these.
-func Connect(ctx context.Context, url, name string, opts ...nats.Option) (*nats.Conn, error) {
-	return connect(ctx, url, name, slog.Default(), opts...)
+// Connect connects to an outside server. It tries until the server answers, refuses the credentials, or ctx ends, and
+// afterwards reconnects for ever. While disconnected a publish fails at once instead of being buffered, so that nothing
+// is thought sent that is not. Options given win over these.
+func Connect(ctx context.Context, address, name string, opts ...nats.Option) (*nats.Conn, error) {
+	return connect(ctx, address, name, slog.Default(), opts...)
 }
 
-func connect(ctx context.Context, url, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
-	connected := make(chan struct{}, 1)
-	all := append(defaultOptions(name, log), nats.ConnectHandler(func(*nats.Conn) { signal(connected) }))
-	conn, err := nats.Connect(url, append(all, opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to nats: %w", err)
+func connect(ctx context.Context, address, name string, log *slog.Logger, opts ...nats.Option) (*nats.Conn, error) {
+	all := append(defaultOptions(name, log), opts...)
+	for {
+		conn, err := nats.Connect(address, all...)
+		if err == nil {
+			return conn, nil
+		}
+		if permanent(err) {
+			return nil, fmt.Errorf("connect to nats: %w", err)
+		}
+		pause(ctx, reconnectWait)
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("connect to nats: %w: %w", ctx.Err(), err)
+		}
 	}
-	if conn.IsConnected() {
-		return conn, nil
+}
+
+// permanent tells whether trying again with the same address and credentials cannot help.
+func permanent(err error) bool {
+	for _, target := range []error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+		nats.ErrConnectionClosed, // an embedded server that has been shut down
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
 	}
-	select {
-	case <-connected:
-		return conn, nil
-	case <-ctx.Done():
-		err := errors.Join(ctx.Err(), conn.LastError())
-		conn.Close()
-		return nil, fmt.Errorf("connect to nats: %w", err)
-	}
+	_, malformed := errors.AsType[*url.Error](err)
+	return malformed
 }
 
 func defaultOptions(name string, log *slog.Logger) []nats.Option {
 	return []nats.Option{
 		nats.Name(name),
 		nats.Timeout(dialTimeout),
-		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // credentials may be back after a restart of the server
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
 		nats.ReconnectBufSize(-1),
@@ -74,12 +86,5 @@ func defaultOptions(name string, log *slog.Logger) []nats.Option {
 			}
 			log.Warn("nats reports", "name", name, "subject", subject, "error", err)
 		}),
-	}
-}
-
-func signal(ch chan<- struct{}) {
-	select {
-	case ch <- struct{}{}:
-	default:
 	}
 }

@@ -1,3 +1,5 @@
+// Package stream holds everything the project does with NATS itself: the embedded server, connections to outside ones,
+// the stream that copies the log, its readers, and the tip by which one part waits for another.
 package stream
 
 import (
