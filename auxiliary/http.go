@@ -84,7 +84,7 @@ func storeFault(err error) error {
 		return known
 	case errors.Is(err, postgres.ErrOutcomeUnknown):
 		return fault.Wrap(err, fault.OutcomeUnknown, "the record may have been stored, send it again").Retry(time.Second)
-	case postgres.IsUnavailable(err):
+	case databaseAway(err):
 		return fault.Wrap(err, fault.Unavailable, "the auxiliary database is away").Retry(time.Second)
 	}
 	return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -288,28 +287,19 @@ func TestStopsAtAnEventOfANewerVersion(t *testing.T) {
 func TestDatabaseAwayAndBack(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	var name string
-	require.NoError(t, h.aux.QueryRow(t.Context(), `SELECT current_database()`).Scan(&name))
+	allow := databaseDoor(t, h.write, h.aux)
 	all := someOrders(6, 60)
 	h.append(all...)
 	r := h.runner(quick(), h.notices(h.folder()))
 	start(t, r)
 	h.reached(r, NoticesName, 1)
 
-	door := func(open bool) {
-		_, err := h.write.Exec(t.Context(), fmt.Sprintf(`ALTER DATABASE %s ALLOW_CONNECTIONS %t`, name, open))
-		require.NoError(t, err)
-		if !open {
-			_, err = h.write.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, name)
-			require.NoError(t, err)
-		}
-	}
 	more := someOrders(7, 60)
-	door(false)
+	allow(false)
 	h.append(more...)
 	waitFor(t, t.Context(), func() bool { return r.Status()[0].Waiting != "" })
 	assert.Empty(t, r.Status()[0].Stopped, "it waits and has not stopped")
-	door(true)
+	allow(true)
 	h.reached(r, NoticesName, h.position)
 	h.drained()
 	h.verified()
@@ -376,37 +366,4 @@ func (h *house) records() map[string]noticeLog {
 	}
 	require.NoError(h.t, rows.Err())
 	return all
-}
-
-func TestVerifyFindsDifferences(t *testing.T) {
-	t.Parallel()
-	cases := map[string]struct{ damage, found string }{
-		"record changed":  {`UPDATE records SET payload = convert_to(replace(convert_from(payload, 'UTF8'), 'sent', 'queued'), 'UTF8')`, "has not the notices"},
-		"record gone":     {`DELETE FROM records`, "has no record"},
-		"record invented": {`INSERT INTO records SELECT gen_random_uuid(), system, record_id, tenant, kind, 1, 1, payload, 1, updated_at FROM records LIMIT 1`, "is not in the log"},
-		"mail gone":       {`DELETE FROM outbox`, "has no mail"},
-		"mail invented":   {`INSERT INTO outbox (system, position, channel, order_id, state, next_at, changed_at) SELECT system, position, 'fax', order_id, state, next_at, changed_at FROM outbox`, "does not ask for"},
-		"digest changed":  {`UPDATE checkpoints SET digest = decode(repeat('ab', 32), 'hex')`, "digest"},
-		"beyond the log":  {`UPDATE checkpoints SET position = 99`, "the log ends at 2"},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h := newHouse(t)
-			order := placed(&events.Customer{Email: "a@example.com"})
-			h.append(order, closing(order, events.OrderCompleted, ""))
-			r := h.runner(quick(), h.notices(h.folder()))
-			stop := start(t, r)
-			h.reached(r, NoticesName, 2)
-			h.drained()
-			stop()
-			h.verified()
-			_, err := h.aux.Exec(t.Context(), c.damage)
-			require.NoError(t, err)
-			report, err := Verify(t.Context(), h.aux, h.log)
-			require.NoError(t, err)
-			require.False(t, report.Clean())
-			assert.Contains(t, fmt.Sprint(report.Details), c.found)
-		})
-	}
 }

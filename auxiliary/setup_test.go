@@ -280,3 +280,20 @@ func wanted(all []events.Event) int {
 	}
 	return n
 }
+
+// databaseDoor closes a pool's database to everybody, ending the connections there are, and opens it again. It works from a
+// connection to another database.
+func databaseDoor(t testing.TB, from, pool *pgxpool.Pool) (allow func(bool)) {
+	t.Helper()
+	var name string
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT current_database()`).Scan(&name))
+	return func(open bool) {
+		_, err := from.Exec(t.Context(), fmt.Sprintf(`ALTER DATABASE %s ALLOW_CONNECTIONS %t`, name, open))
+		require.NoError(t, err)
+		if open {
+			return
+		}
+		_, err = from.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, name)
+		require.NoError(t, err)
+	}
+}

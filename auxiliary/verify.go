@@ -3,6 +3,7 @@ package auxiliary
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,6 +91,9 @@ type verification struct {
 // fold writes what the log says to a temporary table: an order's notices may be millions of events apart.
 func (v *verification) fold(ctx context.Context, log LogReader) error {
 	cp, err := scanCheckpoint(v.tx.QueryRow(ctx, selectCheckpoint, NoticesName))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // they never ran
+	}
 	if err != nil {
 		return err
 	}

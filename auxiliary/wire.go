@@ -33,19 +33,25 @@ type MailConfig struct {
 	QuietTo int64
 }
 
-func (c MailConfig) target() (Target, error) {
+// folderClaim is how long a mail may be in hand that becomes a file. It is written at once, and by a second writer over itself:
+// after a crash nobody has to wait for as long as a mail server may take.
+const folderClaim = 5 * time.Second
+
+func (c MailConfig) target() (Target, Pace, error) {
 	switch {
 	case c.SMTPURL != "":
-		return NewSMTP(c.SMTPURL)
+		target, err := NewSMTP(c.SMTPURL)
+		return target, Pace{}, err
 	case c.Dir != "":
-		return NewMailDir(c.Dir)
+		target, err := NewMailDir(c.Dir)
+		return target, Pace{Claim: folderClaim}, err
 	}
-	return nil, errors.New("notices have nowhere to go: give a mail folder or an SMTP URL")
+	return nil, Pace{}, errors.New("notices have nowhere to go: give a mail folder or an SMTP URL")
 }
 
 // Wire makes the runner of the systems that ship with the project.
 func Wire(deps Deps) (*Runner, error) {
-	target, err := deps.Mail.target()
+	target, pace, err := deps.Mail.target()
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +61,7 @@ func Wire(deps Deps) (*Runner, error) {
 	}
 	return New(Config{
 		Pool: deps.Pool, Systems: []System{notices}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
-		QuietTo: deps.Mail.QuietTo,
+		QuietTo: deps.Mail.QuietTo, Pace: pace,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{
 				JS: deps.JS, Log: deps.Log, After: after, Digest: digest, Name: system, Logger: deps.Logger,

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/orderstore/orderstore/auxiliary"
+	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/internal/telemetry"
+	"github.com/orderstore/orderstore/migrations"
+)
+
+const (
+	brokerWithin = 30 * time.Second // for NATS to answer at the start; later it is waited for
+	systemConns  = 8
+	logConns     = 2 // the primary is others' to use
+)
+
+// process is what is open while the systems run.
+type process struct {
+	log    *slog.Logger
+	aux    *pgxpool.Pool
+	write  *pgxpool.Pool // nil: the log is not read
+	broker *nats.Conn
+	runner *auxiliary.Runner
+	health *healthServer
+}
+
+// serve runs the systems until ctx ends, then lets them finish what they have in hand.
+func serve(ctx context.Context, cfg config) error {
+	log, err := telemetry.NewLogger(telemetry.LogConfig{Format: cfg.LogFormat, Level: cfg.LogLevel}, os.Stderr)
+	if err != nil {
+		return err
+	}
+	slog.SetDefault(log)
+	p := &process{log: log}
+	defer p.close()
+	if err := p.open(ctx, cfg); err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "auxiliary systems run", "version", version, "metrics", p.health.addr())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	unhealthy := make(chan error, 1)
+	go func() {
+		unhealthy <- p.health.serve()
+		cancel()
+	}()
+	err = p.runner.Run(ctx)
+	p.health.close()
+	if served := <-unhealthy; err == nil {
+		err = served
+	}
+	log.InfoContext(ctx, "auxiliary systems stopped")
+	return err
+}
+
+func (p *process) open(ctx context.Context, cfg config) error {
+	if err := postgres.Migrate(ctx, cfg.PostgresAuxiliary, migrations.Auxiliary, "auxiliary"); err != nil {
+		return err
+	}
+	var err error
+	// The outbox flushes the commits that must not be lost; all others are computed again from the log.
+	p.aux, err = postgres.Open(ctx, cfg.PostgresAuxiliary, postgres.PoolConfig{Name: "orderaux", MaxConns: systemConns, AsyncCommit: true})
+	if err != nil {
+		return fmt.Errorf("the auxiliary database does not answer (ORDERSTORE_POSTGRES_AUXILIARY): %w", err)
+	}
+	var orderLog *stream.Log
+	if cfg.PostgresWrite != "" {
+		p.write, err = postgres.Open(ctx, cfg.PostgresWrite, postgres.PoolConfig{Name: "orderaux-log", MaxConns: logConns})
+		if err != nil {
+			return fmt.Errorf("the write database does not answer (ORDERSTORE_POSTGRES_WRITE): %w", err)
+		}
+		orderLog = stream.NewLog(p.write)
+	}
+	within, cancel := context.WithTimeout(ctx, brokerWithin)
+	defer cancel()
+	if p.broker, err = stream.Connect(within, cfg.NATS, "orderaux"); err != nil {
+		return fmt.Errorf("NATS does not answer (ORDERSTORE_NATS): %w", err)
+	}
+	js, err := jetstream.New(p.broker)
+	if err != nil {
+		return fmt.Errorf("jetstream: %w", err)
+	}
+	registry := telemetry.NewRegistry()
+	p.runner, err = auxiliary.Wire(auxiliary.Deps{
+		Pool: p.aux, JS: js, Log: orderLog, Logger: p.log, Clock: time.Now, Metrics: registry,
+		Mail: auxiliary.MailConfig{From: cfg.MailFrom, Dir: cfg.MailDir, SMTPURL: cfg.SMTPURL, QuietTo: cfg.MailAfter},
+	})
+	if err != nil {
+		return err
+	}
+	p.health, err = newHealthServer(ctx, cfg.Metrics, registry, p)
+	return err
+}
+
+func (p *process) close() {
+	if p.health != nil {
+		p.health.close()
+	}
+	if p.broker != nil {
+		p.broker.Close()
+	}
+	for _, pool := range []*pgxpool.Pool{p.write, p.aux} {
+		if pool != nil {
+			pool.Close()
+		}
+	}
+}
