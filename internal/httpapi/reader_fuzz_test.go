@@ -1,8 +1,8 @@
 package httpapi_test
 
 import (
-	"errors"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stretchr/testify/require"
@@ -41,7 +41,9 @@ func FuzzReader(f *testing.F) {
 		require.ErrorAs(t, err, &bad)
 		require.Contains(t, []fault.Code{fault.Malformed, fault.UnknownField, fault.DuplicateKey, fault.Invalid}, bad.Code)
 		for _, field := range bad.Fields {
-			require.True(t, jsontext.Pointer(field.Pointer).IsValid() || !jsontext.Value(body).IsValid() || errors.Is(err, bad))
+			if utf8.Valid(body) {
+				require.True(t, jsontext.Pointer(field.Pointer).IsValid(), "%q", field.Pointer)
+			}
 		}
 		status, problem := httpapi.ProblemOf(err)
 		require.Less(t, status, 500)

@@ -68,7 +68,7 @@ func New(cfg Config) (*echo.Echo, error) {
 }
 
 // NewServer serves a handler with the limits of every listener of ours. There is no WriteTimeout: streams live long and
-// set a deadline for each of their writes.
+// set a deadline for each of their writes. Set ErrorLog where net/http's own complaints should go elsewhere than stderr.
 func NewServer(addr string, handler http.Handler) *http.Server {
 	return &http.Server{
 		Addr:              addr,
@@ -76,7 +76,6 @@ func NewServer(addr string, handler http.Handler) *http.Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
 }
 
