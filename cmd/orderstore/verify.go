@@ -16,6 +16,7 @@ import (
 	"github.com/orderstore/orderstore/command"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/projection"
 )
 
 // errDiffers says that verify found a difference, which it has printed.
@@ -58,7 +59,7 @@ func verify(ctx context.Context, i *instance, out io.Writer) error {
 	}
 	defer v.write.Close()
 	v.log = stream.NewLog(v.write)
-	for _, step := range []func(context.Context) error{v.verifyLog, v.verifyStream, v.verifyAuxiliary} {
+	for _, step := range []func(context.Context) error{v.verifyLog, v.verifyStream, v.verifyViews, v.verifyAuxiliary} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -134,6 +135,42 @@ func (v *verification) level(ctx context.Context, position func() (int64, error)
 			return
 		}
 	}
+}
+
+const selectBehind = `SELECT coalesce(min(position), 0) FROM checkpoints WHERE stopped = ''`
+
+// verifyViews compares every row of every view with a fresh fold of the log. A view that is behind a log that stands still, or
+// that is stopped, differs.
+func (v *verification) verifyViews(ctx context.Context) error {
+	if v.i.cfg.PostgresRead == "" {
+		v.found("views", 0, "", "not looked at: no URL was given")
+		return nil
+	}
+	pool, err := postgres.Open(ctx, v.i.cfg.PostgresRead, postgres.PoolConfig{Name: "orderstore-verify", MaxConns: 2})
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if v.i.cluster == nil {
+		v.level(ctx, func() (at int64, err error) { return at, pool.QueryRow(ctx, selectBehind).Scan(&at) })
+	}
+	r, err := projection.Verify(ctx, pool, v.log, func(int64) {})
+	if err != nil {
+		return err
+	}
+	for i := range r.Views {
+		view := &r.Views[i]
+		at, difference := view.At, view.Difference
+		switch {
+		case difference != "":
+		case view.Stopped != "":
+			at, difference = view.Position+1, "the view is stopped: "+view.Stopped
+		case view.Position < v.to:
+			at, difference = view.Position+1, fmt.Sprintf("the view ends at %d, the log at %d", view.Position, v.to)
+		}
+		v.found("view", at, difference, "%s at position %d: %d rows equal the fold", view.View, view.Position, view.Rows)
+	}
+	return nil
 }
 
 func (v *verification) verifyAuxiliary(ctx context.Context) error {
