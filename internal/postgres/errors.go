@@ -50,7 +50,8 @@ func IsSerializationFailure(err error) bool {
 
 // IsUnavailable tells whether err says that the server could not be reached, was going away, was not taking
 // connections or was not the primary: worth another try later, and no fault of the statement. The caller's own
-// cancelled or expired context is not unavailability.
+// cancelled or expired context is not unavailability, except that a connection attempt cut off by a deadline counts,
+// whoever set the deadline.
 func IsUnavailable(err error) bool {
 	if err == nil {
 		return false

@@ -34,7 +34,7 @@ func tunedSettings(durable bool) map[string]string {
 		"shared_buffers":          "256MB",
 		"wal_level":               "replica",
 		"wal_buffers":             "16MB",
-		"wal_compression":         "on", // a page image shrinks to a third; images follow checkpoints only, so CPU is little
+		"wal_compression":         "on", // page images follow checkpoints only: less to flush for little CPU
 		"max_wal_size":            "2GB",
 		"min_wal_size":            "256MB",
 		"checkpoint_timeout":      "15min",
