@@ -2,7 +2,6 @@ package httpapi_test
 
 import (
 	"io"
-	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -54,7 +53,7 @@ func BenchmarkBareEcho(b *testing.B) {
 
 // BenchmarkRoute adds everything a route of ours has around its handler: id, log level check, token, scope, limits.
 func BenchmarkRoute(b *testing.B) {
-	e, err := httpapi.New(httpapi.Config{Log: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+	e, err := httpapi.New(httpapi.Config{})
 	require.NoError(b, err)
 	httpapi.Mount(e, newTokens(), []httpapi.Route{{
 		Method: http.MethodPost, Path: "/v1/orders", Scope: auth.ScopeOrdersWrite, Kinds: []auth.Kind{auth.KindUser},

@@ -47,7 +47,7 @@ type compactor struct {
 	d        *Reader
 	out      []byte
 	max      int
-	read     int // bytes of tokens read
+	start    int64 // where in the body the value begins, or shortly before
 	skipping bool
 	tooLong  bool
 	bad      bool
@@ -56,6 +56,7 @@ type compactor struct {
 // value copies one whole value; false when the reading ended inside it.
 func (c *compactor) value() bool {
 	base := c.d.dec.StackDepth()
+	c.start = c.d.dec.InputOffset()
 	for {
 		if !c.next() {
 			return false
@@ -90,7 +91,7 @@ func (c *compactor) next() bool {
 		c.separate(d.dec.StackDepth())
 		c.write(raw)
 	}
-	if c.read > maxSkip && (c.skipping || c.tooLong) {
+	if d.dec.InputOffset()-c.start > maxSkip && (c.skipping || c.tooLong) {
 		d.stopped = true
 		if c.tooLong {
 			d.InvalidAt(d.Pointer(), "is part of a value of more than "+itoa(c.max)+" bytes of JSON")
@@ -116,7 +117,6 @@ func (c *compactor) separate(depth int) {
 }
 
 func (c *compactor) write(b []byte) {
-	c.read += len(b)
 	if c.skipping || c.tooLong {
 		return
 	}

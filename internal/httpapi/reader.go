@@ -14,10 +14,10 @@ import (
 
 // Limits of what a Reader reads, whatever the caller allows.
 const (
-	maxDepth   = 32    // nested objects and arrays
-	maxUnknown = 100   // unknown fields named in one answer
-	maxFields  = 1_000 // bad fields named in one answer
-	maxSkip    = 64 << 10
+	maxDepth   = 32       // nested objects and arrays
+	maxUnknown = 100      // unknown fields named in one answer
+	maxFields  = 1_000    // bad fields named in one answer
+	maxSkip    = 64 << 10 // bytes of a bad value that are read on to find more bad fields behind it
 )
 
 // Reader reads one JSON document in one pass and collects every bad field on the way.

@@ -296,7 +296,8 @@ func TestReaderNamesAtMostAThousandFields(t *testing.T) {
 	require.Equal(t, 500, bad.Extra["more_errors"])
 }
 
-// Hostile bodies of a megabyte are refused by what they begin with: the best of five has to stay under 10 ms.
+// Hostile bodies of a megabyte are refused by what they begin with, within 10 ms. The machine may be busy with other tests,
+// so one try of many has to be that fast.
 func TestReaderHostileBodies(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
@@ -323,13 +324,14 @@ func TestReaderHostileBodies(t *testing.T) {
 		"long number":                 {`{"total":` + fill(`9`) + `}`, fault.Invalid},
 		"spaces":                      {fill(` `), fault.Malformed},
 	} {
+		const limit = raceFactor * 10 * time.Millisecond
 		best := time.Hour
-		for range 5 {
+		for tries := 0; tries < 50 && best >= limit; tries++ {
 			start := time.Now()
 			_, err := readSample([]byte(c.body))
 			best = min(best, time.Since(start))
 			require.Equal(t, c.code, fault.CodeOf(err), "%s: %v", name, err)
 		}
-		require.Less(t, best, raceFactor*10*time.Millisecond, name)
+		require.Less(t, best, limit, name)
 	}
 }
