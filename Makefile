@@ -51,9 +51,9 @@ lint-fix: $(LINT) ## Mend what the linters can mend by themselves
 fmt: ## Format the Go files
 	@$(GOFUMPT) -l -w .
 
-bench: build ## Run the benchmarks, one package at a time
+bench: build ## Run the benchmarks, one package at a time, then measure a whole service
 	go test -run '^$$' -bench . -benchmem -timeout 30m -p 1 $(PKG)
-	$(if $(wildcard cmd/orderbench),bin/orderbench)
+	scripts/bench
 
 chaos: build ## Kill and break things while orders flow, and check that nothing is lost
 	go test -race -count 1 -timeout 30m -run Chaos ./cmd/...

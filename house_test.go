@@ -34,7 +34,7 @@ func read(t *testing.T, path string) string {
 // pages are the texts that people follow.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	paths := []string{"README.md", "Makefile", ".ci/run", "scripts/setup", "scripts/smoke"}
+	paths := []string{"README.md", "Makefile", ".ci/run", "scripts/setup", "scripts/instance", "scripts/smoke", "scripts/bench"}
 	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
@@ -117,7 +117,7 @@ func TestNamedCommandsExist(t *testing.T) {
 	t.Parallel()
 	bin := t.TempDir()
 	run(t.Context(), t, "go", "build", "-o", bin+"/", "./cmd/...")
-	line := regexp.MustCompile("(?m)(?:bin/|`|^|[(@]|exec )(order(?:store|aux|ctl))((?: +[^`|\n]*)?)")
+	line := regexp.MustCompile("(?m)(?:bin/|`|^|[(@]|exec )(order(?:store|aux|ctl|bench))((?: +[^`|\n]*)?)")
 	flag := regexp.MustCompile(`--[a-z-]+`)
 	subcommand := regexp.MustCompile(`^ +([a-z-]+)`)
 	for path, text := range pages(t) {
