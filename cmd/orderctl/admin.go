@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/orderstore/orderstore/client"
+)
+
+// family is a command that only has others below it.
+func family(use, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs}
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+func tenantsCommand(c *connection) *cobra.Command {
+	var t client.Tenant
+	put := &cobra.Command{
+		Use: "put TENANT", Short: "Create or change a tenant", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			t.ID = args[0]
+			answer, err := store.PutTenant(cmd.Context(), t)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
+	put.Flags().StringVar(&t.Name, "name", "", "name for people")
+	return family("tenants", "Tenants: the accounts of users", put)
+}
+
+func providersCommand(c *connection) *cobra.Command {
+	var p client.Provider
+	put := &cobra.Command{
+		Use: "put PROVIDER", Short: "Register or change a provider", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			p.ID = args[0]
+			answer, err := store.PutProvider(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
+	f := put.Flags()
+	f.StringVar(&p.Name, "name", "", "name for people")
+	f.StringSliceVar(&p.BusinessTypes, "business-type", nil, "what kinds of work it does")
+	f.StringSliceVar(&p.Regions, "region", nil, "where (default: everywhere)")
+	f.Int64Var(&p.MaxLoad, "max-load", 0, "open tasks at most (default: no limit)")
+	_ = put.MarkFlagRequired("business-type") // it exists
+	return family("providers", "Providers: the third parties that do the work", put)
+}
+
+func routesCommand(c *connection) *cobra.Command {
+	var r client.Route
+	var accept, complete time.Duration
+	put := &cobra.Command{
+		Use: "put BUSINESS_TYPE", Short: "Set how orders of a business type find their providers", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			r.BusinessType = args[0]
+			r.AcceptWithin, r.CompleteWithin = int64(accept/time.Second), int64(complete/time.Second)
+			answer, err := store.PutRoute(cmd.Context(), r)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
+	f := put.Flags()
+	f.StringVar(&r.Policy, "policy", client.PolicyLeastLoaded, "all or least_loaded")
+	f.StringSliceVar(&r.Regions, "region", nil, "regions it is for (default: all)")
+	f.DurationVar(&accept, "accept-within", 0, "time to accept a task (default: no limit)")
+	f.DurationVar(&complete, "complete-within", 0, "time to complete a task (default: no limit)")
+	f.IntVar(&r.MaxAttempts, "max-attempts", 0, "providers to ask one after the other (default: no limit)")
+	return family("routes", "Routes: how orders find their providers", put)
+}
+
+func tokensCommand(c *connection) *cobra.Command {
+	var spec client.ClientSpec
+	create := &cobra.Command{
+		Use: "create", Short: "Create a client and print its credentials, once", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			answer, err := store.CreateClient(cmd.Context(), spec)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
+	f := create.Flags()
+	f.StringVar(&spec.Kind, "kind", client.KindUser, "user, provider, auxiliary or operator")
+	f.StringVar(&spec.Tenant, "tenant", "", "the user's tenant")
+	f.StringVar(&spec.Provider, "provider", "", "the provider's name")
+	f.StringVar(&spec.System, "system", "", "the auxiliary system's name")
+	f.StringSliceVar(&spec.Scopes, "scope", nil, "what it may do (default: all that its kind may)")
+	show := &cobra.Command{
+		Use: "print", Short: "Print an access token, for use with curl", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := c.client(asUser)
+			if err != nil {
+				return err
+			}
+			token, err := store.Token(cmd.Context())
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
+			return err
+		},
+	}
+	return family("tokens", "Clients and their access tokens", create, show)
+}
+
+func lagCommand(c *connection) *cobra.Command {
+	return &cobra.Command{
+		Use: "lag", Short: "Show how far each stage of the store is", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			lag, err := store.Lag(cmd.Context())
+			if err != nil {
+				return err
+			}
+			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+			_, _ = fmt.Fprintf(table, "STAGE\tPOSITION\tLAG\t\nlog\t%d\t0\t\n", lag.Log)
+			stages := append(lag.Views, lag.Auxiliary...)
+			if lag.Stream != nil {
+				stages = append([]client.StageLag{*lag.Stream}, stages...)
+			}
+			for _, s := range stages {
+				_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", s.Name, s.Position, s.Lag, s.Stopped)
+			}
+			return table.Flush()
+		},
+	}
+}

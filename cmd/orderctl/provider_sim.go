@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/orderstore/orderstore/client"
+	"github.com/orderstore/orderstore/cmd/orderctl/providersim"
+)
+
+func providerSimCommand(c *connection) *cobra.Command {
+	var config providersim.Config
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "provider-sim",
+		Short: "Play a provider: accept and complete every task, until told to stop",
+		Long: `Play a provider over the public API: follow the feed with the orders' data, accept every task and complete it.
+
+With --state it remembers how far it got and goes on there; without, it looks at everything from the beginning and leaves
+alone what is done. Stopped in the middle, it loses nothing and does nothing twice.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := c.resolve(asProvider)
+			if err != nil {
+				return err
+			}
+			if config.Client, err = client.New(r.config); err != nil {
+				return err
+			}
+			return simulate(cmd.Context(), config, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&config.Once, "once", false, "stop when no task is open")
+	f.IntVar(&config.Concurrency, "concurrency", providersim.DefaultConcurrency, "tasks at a time")
+	f.StringVar(&config.StateFile, "state", "", "file that keeps the position between runs")
+	f.Int64Var(&config.After, "after", 0, "begin after this position")
+	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
+	return cmd
+}
+
+// reportEvery is the time between two lines of progress.
+const reportEvery = 2 * time.Second
+
+func simulate(ctx context.Context, config providersim.Config, asJSON bool, out, progress io.Writer) error {
+	started := time.Now()
+	var mu sync.Mutex
+	last := started
+	config.Report = func(s providersim.Stats) {
+		mu.Lock()
+		defer mu.Unlock()
+		if now := time.Now(); now.Sub(last) >= reportEvery {
+			last = now
+			_, _ = fmt.Fprintf(progress, "%d tasks completed, %.0f/s, position %d\n", s.Completed, float64(s.Completed)/now.Sub(started).Seconds(), s.Position)
+		}
+	}
+	stats, err := providersim.Run(ctx, config)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // told to stop, which is how it ends
+	}
+	if asJSON {
+		return errors.Join(err, json.NewEncoder(out).Encode(stats))
+	}
+	took := time.Since(started)
+	_, _ = fmt.Fprintf(out, "%d tasks completed (%d of them before), %d skipped, %d events, up to position %d, in %.1f s\n",
+		stats.Completed, stats.Replayed, stats.Skipped, stats.Events, stats.Position, took.Seconds())
+	return err
+}

@@ -1,0 +1,285 @@
+// Package providersim is a sample provider: it follows the feed, accepts every task and posts a result for it, over the public
+// API alone. It remembers one position, so it goes on where it stopped; what it does twice, the store takes once.
+package providersim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/orderstore/orderstore/client"
+)
+
+// Config is how the provider works. Zero values mean the defaults.
+type Config struct {
+	Client *client.Client // with a provider's credentials
+	// Concurrency is how many tasks are worked on at a time.
+	Concurrency int
+	// Once ends the run when there is nothing left to do; otherwise it goes on until its context ends.
+	Once bool
+	// After is the position to begin behind, where StateFile knows none.
+	After int64
+	// StateFile keeps the position up to which everything was dealt with; none when empty.
+	StateFile string
+	// Report hears of each task that was completed; it may be called from several goroutines at a time.
+	Report func(Stats)
+	Wait   time.Duration // of a long poll
+}
+
+// The defaults of Config.
+const (
+	DefaultConcurrency = 16
+	DefaultWait        = 20 * time.Second
+)
+
+// lastLook is how long a run that is about to end waits for one more event.
+const lastLook = time.Second
+
+// Stats are what a run has done.
+type Stats struct {
+	Completed int64 `json:"completed"` // tasks
+	Replayed  int64 `json:"replayed"`  // of them, had been completed by an earlier run
+	Skipped   int64 `json:"skipped"`   // tasks that others had closed meanwhile
+	Events    int64 `json:"events"`    // heard
+	Position  int64 `json:"position"`  // everything up to it was dealt with
+}
+
+// provider is a run.
+type provider struct {
+	Config
+
+	mu    sync.Mutex
+	stats Stats
+	wrote int64 // highest position of a write
+}
+
+// Run works until its context ends, or, with Once, until no task is open.
+func Run(ctx context.Context, c Config) (Stats, error) {
+	if c.Concurrency <= 0 {
+		c.Concurrency = DefaultConcurrency
+	}
+	if c.Wait <= 0 {
+		c.Wait = DefaultWait
+	}
+	p := &provider{Config: c}
+	after, err := p.load()
+	if err != nil {
+		return p.stats, err
+	}
+	// What an earlier run accepted and did not get to complete is announced no more.
+	if _, err := p.sweep(ctx, "accepted"); err != nil {
+		return p.snapshot(), err
+	}
+	err = p.follow(ctx, after)
+	return p.snapshot(), err
+}
+
+// follow deals with the feed page by page.
+func (p *provider) follow(ctx context.Context, after int64) error {
+	wait := p.Wait
+	for {
+		if p.Once {
+			wait = 0
+		}
+		page, err := p.page(ctx, after, wait)
+		if err != nil {
+			return err
+		}
+		if p.Once && len(page.Events) == 0 && page.ScannedTo == after {
+			done, err := p.done(ctx, &page, after)
+			if err != nil || done {
+				return err
+			}
+		}
+		after = page.ScannedTo
+	}
+}
+
+// page reads and deals with one page, and remembers that it did.
+func (p *provider) page(ctx context.Context, after int64, wait time.Duration) (client.FeedPage, error) {
+	page, err := p.Client.Feed(ctx, client.FeedRequest{After: after, Wait: wait, IncludeOrder: true, Limit: 500})
+	if err != nil {
+		return page, err
+	}
+	err = p.each(ctx, func(work func(client.Task)) error {
+		for i := range page.Events {
+			task, found, err := offered(&page.Events[i])
+			if err != nil {
+				return err
+			}
+			if found {
+				work(task)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return page, err
+	}
+	p.mu.Lock()
+	p.stats.Events += int64(len(page.Events))
+	p.stats.Position = page.ScannedTo
+	p.mu.Unlock()
+	return page, p.save(page.ScannedTo)
+}
+
+// done looks for work once more: in the inbox, and for a moment in the feed.
+func (p *provider) done(ctx context.Context, page *client.FeedPage, after int64) (bool, error) {
+	found, err := p.sweep(ctx, "offered", "accepted")
+	if err != nil || found > 0 {
+		return false, err
+	}
+	*page, err = p.page(ctx, after, lastLook)
+	return err == nil && len(page.Events) == 0, err
+}
+
+// offered is the task that an event offers, where it can still be worked on.
+func offered(event *client.Event) (client.Task, bool, error) {
+	if event.Type != "task.offered" {
+		return client.Task{}, false, nil
+	}
+	order, err := event.Order()
+	if errors.Is(err, client.ErrNoData) { // the order is gone, and the task with it
+		return client.Task{}, false, nil
+	}
+	if err != nil {
+		return client.Task{}, false, fmt.Errorf("order of event %s: %w", event.ID, err)
+	}
+	task, found := order.Task(event.TaskID)
+	return task, found && task.Allows(client.ActionResult), nil
+}
+
+// sweep works on all tasks of the inbox with one of these statuses and says how many there were.
+func (p *provider) sweep(ctx context.Context, statuses ...string) (int, error) {
+	found := 0
+	err := p.each(ctx, func(work func(client.Task)) error {
+		filter := client.TaskFilter{Status: statuses, PageSize: 200, Position: p.written()}
+		for task, err := range p.Client.ListTasks(ctx, filter) {
+			if err != nil {
+				return err
+			}
+			found++
+			work(task)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// each works on what find finds, several at a time, and ends with the first error.
+func (p *provider) each(ctx context.Context, find func(work func(client.Task)) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, p.Concurrency)
+	err := find(func(task client.Task) {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			<-slots
+			return
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := p.complete(ctx, task); err != nil {
+				cancel(err)
+			}
+		})
+	})
+	wg.Wait()
+	if err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// complete accepts a task, unless that was done before, and posts its result under an id that is always the same.
+func (p *provider) complete(ctx context.Context, task client.Task) error {
+	if task.Allows(client.ActionAccept) {
+		if _, err := p.Client.AcceptTask(ctx, task.ID); err != nil && !client.HasCode(err, client.CodeTaskState) {
+			return p.skip(err)
+		}
+	}
+	short := task.ID[max(0, len(task.ID)-12):]
+	done, err := p.Client.PostResult(ctx, task.ID, client.ResultSubmission{
+		ResultID: "sim-" + task.ID, Outcome: client.OutcomeCompleted,
+		Tracking: []client.Tracking{{Carrier: "sample-parcel", Number: "SP" + strings.ToUpper(short)}},
+		Payload:  client.Object{"confirmation": short, "handled_by": "provider-sim"},
+	})
+	if err != nil {
+		return p.skip(err)
+	}
+	p.mu.Lock()
+	p.stats.Completed++
+	if done.Meta.Replayed {
+		p.stats.Replayed++
+	}
+	p.wrote = max(p.wrote, done.Meta.Position)
+	stats := p.stats
+	p.mu.Unlock()
+	if p.Report != nil {
+		p.Report(stats)
+	}
+	return nil
+}
+
+// skip leaves a task that was closed or taken away meanwhile, and returns every other error.
+func (p *provider) skip(err error) error {
+	if !client.HasCode(err, client.CodeTaskState) && !client.HasCode(err, client.CodeNotFound) {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stats.Skipped++
+	return nil
+}
+
+func (p *provider) written() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wrote
+}
+
+func (p *provider) snapshot() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats
+}
+
+func (p *provider) load() (int64, error) {
+	if p.StateFile == "" {
+		return p.After, nil
+	}
+	b, err := os.ReadFile(p.StateFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return p.After, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read state: %w", err)
+	}
+	after, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil || after < 0 {
+		return 0, fmt.Errorf("read state: %s does not hold a position", p.StateFile)
+	}
+	return max(after, p.After), nil
+}
+
+// save writes the position beside and moves it into place, so that a crash leaves the old one or the new one.
+func (p *provider) save(position int64) error {
+	if p.StateFile == "" {
+		return nil
+	}
+	next := filepath.Clean(p.StateFile) + ".next"
+	if err := os.WriteFile(next, []byte(strconv.FormatInt(position, 10)+"\n"), 0o600); err != nil {
+		return fmt.Errorf("save state: %w", err)
+	}
+	if err := os.Rename(next, p.StateFile); err != nil {
+		return fmt.Errorf("save state: %w", err)
+	}
+	return nil
+}

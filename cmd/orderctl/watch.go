@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/orderstore/orderstore/client"
+)
+
+type watchOptions struct {
+	after int64
+	json  bool
+	feed  bool
+	count int
+}
+
+func watchCommand(c *connection) *cobra.Command {
+	o := watchOptions{}
+	cmd := &cobra.Command{
+		Use:   "watch [ORDER]",
+		Short: "Follow events as they happen: all of the party's, or those of one order from its beginning",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asUser)
+			if err != nil {
+				return err
+			}
+			w := &watcher{store: store, options: o, out: cmd.OutOrStdout()}
+			if len(args) == 1 {
+				return w.order(cmd.Context(), args[0])
+			}
+			return w.all(cmd.Context(), cmd.Flags().Changed("after"))
+		},
+	}
+	f := cmd.Flags()
+	f.Int64Var(&o.after, "after", 0, "begin after this position (default: now)")
+	f.BoolVar(&o.feed, "feed", false, "by long polling instead of one stream")
+	f.BoolVar(&o.json, "json", false, "print the events as JSON, one a line")
+	f.IntVar(&o.count, "count", 0, "stop after so many events")
+	return cmd
+}
+
+type watcher struct {
+	store   *client.Client
+	options watchOptions
+	out     io.Writer
+	shown   int
+}
+
+// order shows what has happened to an order and goes on with what does.
+func (w *watcher) order(ctx context.Context, id string) error {
+	order, err := w.store.GetOrder(ctx, id, client.GetOptions{Include: []string{client.IncludeTimeline}})
+	if err != nil {
+		return err
+	}
+	for _, event := range order.Timeline {
+		if more, err := w.show(event); err != nil || !more {
+			return err
+		}
+	}
+	return w.follow(ctx, order.Meta.Position, id)
+}
+
+func (w *watcher) all(ctx context.Context, given bool) error {
+	after := w.options.after
+	if !given {
+		now, err := w.now(ctx)
+		if err != nil {
+			return err
+		}
+		after = now
+	}
+	return w.follow(ctx, after, "")
+}
+
+// now is the position of the newest event that can be heard: every answer of a list says it.
+func (w *watcher) now(ctx context.Context) (int64, error) {
+	for order, err := range w.store.ListOrders(ctx, client.OrderFilter{PageSize: 1}) {
+		return order.Meta.Position, err
+	}
+	return 0, nil // nothing has happened yet
+}
+
+func (w *watcher) follow(ctx context.Context, after int64, id string) error {
+	var options []client.EventOption
+	if !w.options.feed {
+		options = append(options, client.OverSSE())
+	}
+	for event, err := range w.store.Events(ctx, client.From{Position: after}, options...) {
+		if err != nil {
+			return err
+		}
+		if id != "" && event.Subject != id {
+			continue
+		}
+		if more, err := w.show(event); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// show prints an event and says whether more are wanted.
+func (w *watcher) show(event client.Event) (bool, error) {
+	var err error
+	if w.options.json {
+		err = json.NewEncoder(w.out).Encode(event)
+	} else {
+		_, err = fmt.Fprintf(w.out, "%8d  %s  %-20s %s %s\n", event.Position, event.Time.Format("15:04:05.000"), event.Type, event.Subject, event.Provider)
+	}
+	if err != nil {
+		return false, fmt.Errorf("print event: %w", err)
+	}
+	w.shown++
+	return w.options.count == 0 || w.shown < w.options.count, nil
+}
