@@ -146,6 +146,8 @@ func logRequest(cfg Config, c echo.Context, id string, took time.Duration, err e
 	status := c.Response().Status
 	level := slog.LevelDebug
 	switch {
+	case c.Request().Context().Err() != nil:
+		// The client has gone: what it would have been answered says nothing.
 	case status >= http.StatusInternalServerError && !expected(err):
 		level = slog.LevelError
 	case status >= http.StatusBadRequest, cfg.LogSuccesses:
