@@ -81,11 +81,13 @@ func insertNotices(ctx context.Context, tx pgx.Tx, found []notice) error {
 const lockRecords = `
 SELECT 1 FROM records WHERE order_id = ANY ($1::text[]::uuid[]) AND system = $2 ORDER BY order_id, record_id FOR UPDATE`
 
+// The limits say that there is one row to find, which makes a look-up by key of what would be a scan while a young table has no
+// statistics.
 const selectEntries = `
 SELECT n.order_id::text, o.tenant, n.position, n.event, n.at, o.address, o.quiet, coalesce(b.state, '')
 FROM notices n
-JOIN notice_orders o ON o.order_id = n.order_id
-LEFT JOIN outbox b ON b.system = $2 AND b.position = n.position AND b.channel = $3
+CROSS JOIN LATERAL (SELECT tenant, address, quiet FROM notice_orders WHERE order_id = n.order_id LIMIT 1) o
+LEFT JOIN LATERAL (SELECT state FROM outbox WHERE system = $2 AND position = n.position AND channel = $3 LIMIT 1) b ON true
 WHERE n.order_id = ANY ($1::text[]::uuid[])
 ORDER BY n.order_id, n.position`
 

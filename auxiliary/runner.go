@@ -35,6 +35,7 @@ type Pace struct {
 	Retry       Backoff       // while the database is away: 100 ms to 5 s
 	StoppedWait time.Duration // before a stopped system tries its event again: 30 s
 	Senders     int           // effects made at a time: 4
+	InHand      int           // effects claimed and not yet settled: 32; at least the senders
 	Attempts    int           // after which an effect is parked: 16, which takes about five hours
 	Resend      Backoff       // between attempts of one effect: 1 s to 1 h
 	TargetRetry Backoff       // between attempts of any, while the target is away: 1 s to 30 s
@@ -62,11 +63,12 @@ func (p Pace) withDefaults() Pace {
 			*have = d
 		}
 	}
-	for n, d := range map[*int]int{&p.Batch: 500, &p.Senders: 4, &p.Attempts: 16} {
+	for n, d := range map[*int]int{&p.Batch: 500, &p.Senders: 4, &p.InHand: 32, &p.Attempts: 16} {
 		if *n == 0 {
 			*n = d
 		}
 	}
+	p.InHand = max(p.InHand, p.Senders)
 	or(&p.Linger, 10*time.Millisecond)
 	or(&p.Retry.First, 100*time.Millisecond)
 	or(&p.Retry.Most, 5*time.Second)

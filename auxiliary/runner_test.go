@@ -208,7 +208,7 @@ func TestTwoRunnersBesideEachOther(t *testing.T) {
 	h.eventually("both together reach the end", []any{h.position}, `SELECT position = $1 FROM checkpoints`)
 	h.drained()
 	report := h.verified()
-	assert.EqualValues(t, report.Sent, len(to.count))
+	assert.Len(t, to.count, int(report.Sent))
 	for position, n := range to.count {
 		assert.Equal(t, 1, n, "mail of event %d", position)
 	}
@@ -304,50 +304,6 @@ func TestDatabaseAwayAndBack(t *testing.T) {
 	h.drained()
 	h.verified()
 	assert.Len(t, h.mails(), wanted(all)+wanted(more))
-}
-
-func TestARebuildSendsNothingAgain(t *testing.T) {
-	t.Parallel()
-	h := newHouse(t)
-	all := someOrders(8, 80)
-	h.append(all...)
-	to := &target{Target: h.folder()}
-	r := h.runner(quick(), h.notices(to))
-	start(t, r)
-	h.reached(r, NoticesName, h.position)
-	h.drained()
-	before := h.records()
-	require.Len(t, before, 80)
-	sent := len(to.count)
-
-	// A rebuild is also right where the outbox was pruned.
-	_, err := h.aux.Exec(t.Context(), `DELETE FROM outbox WHERE position = (SELECT min(position) FROM outbox)`)
-	require.NoError(t, err)
-	var pruned int64
-	require.NoError(t, h.aux.QueryRow(t.Context(), `SELECT min(position) FROM outbox`).Scan(&pruned))
-	require.NoError(t, Rebuild(t.Context(), h.aux, h.notices(to)))
-	more := someOrders(9, 10)
-	h.append(more...)
-	h.eventually("it is at the end again", []any{h.position}, `SELECT position = $1 FROM checkpoints`)
-	h.drained()
-	h.verified()
-	assert.Len(t, to.count, sent+wanted(more), "only new events are told")
-	for position, n := range to.count {
-		assert.Equal(t, 1, n, "mail of event %d", position)
-	}
-	after, suppressed := h.records(), 0
-	for id, was := range before {
-		is := after[id]
-		require.Len(t, is.Notices, len(was.Notices))
-		for i := range was.Notices {
-			if is.Notices[i].State == stateSuppressed {
-				suppressed++
-				is.Notices[i].State = stateSent
-			}
-		}
-		assert.Equal(t, was, is)
-	}
-	assert.Equal(t, 1, suppressed, "the one whose sending is no longer known")
 }
 
 func (h *house) records() map[string]noticeLog {

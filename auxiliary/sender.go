@@ -3,7 +3,6 @@ package auxiliary
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -43,7 +42,7 @@ type job struct {
 }
 
 func newSender(cfg *Config, system Outward, m *metrics) *sender {
-	room := 2 * cfg.Pace.Senders
+	room := cfg.Pace.InHand
 	return &sender{
 		cfg: cfg, system: system, metrics: m, due: make(chan struct{}, 1), settled: make(chan struct{}, 1),
 		jobs: make(chan job, room), made: make(chan outcome, room),
@@ -126,10 +125,11 @@ func (s *sender) take(ctx context.Context, limit int) bool {
 	return len(effects) > 0
 }
 
-// send makes effects one after the other. What was claimed for too long, or was not begun when ctx ended, is given back.
+// send makes effects one after the other. What was claimed for too long, or was not begun when ctx ended or the target went
+// away, is given back.
 func (s *sender) send(ctx context.Context) {
 	for j := range s.jobs {
-		if ctx.Err() != nil || time.Since(j.claimed) > s.cfg.Pace.Claim/3 {
+		if ctx.Err() != nil || time.Since(j.claimed) > s.cfg.Pace.Claim/3 || s.hopeless() {
 			s.made <- outcome{effect: j.effect, state: stateQueued, untried: true}
 			continue
 		}
@@ -137,12 +137,19 @@ func (s *sender) send(ctx context.Context) {
 	}
 }
 
+// hopeless tells whether the target is away and this is not the one effect that is to find out whether it is back.
+func (s *sender) hopeless() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failures > 0 && s.inHand > 1
+}
+
 // attempt makes one effect. A sending that has begun is not cut off: whether it arrived would not be known.
 func (s *sender) attempt(ctx context.Context, e Effect) outcome {
 	if e.Attempts > s.cfg.Pace.Attempts {
 		return s.parked(e, errors.New("the attempts before ended without an answer"))
 	}
-	err := s.guarded(context.WithoutCancel(ctx), e)
+	err := guard(func() error { return s.system.Send(context.WithoutCancel(ctx), e) })
 	s.reached(ctx, err)
 	if err == nil {
 		s.metrics.delivered(s.system.Name(), stateSent)
@@ -159,15 +166,6 @@ func (s *sender) attempt(ctx context.Context, e Effect) outcome {
 func (s *sender) parked(e Effect, err error) outcome {
 	s.metrics.delivered(s.system.Name(), stateDead)
 	return outcome{effect: e, state: stateDead, reason: reasonOf(err)}
-}
-
-func (s *sender) guarded(ctx context.Context, e Effect) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
-	return s.system.Send(ctx, e)
 }
 
 // reached notes whether the target takes effects. Its answers may name people: they go to the outbox, not to the log.
@@ -248,7 +246,7 @@ func (s *sender) commit(ctx context.Context, outcomes []outcome) error {
 				return err
 			}
 		}
-		return s.system.Settled(ctx, tx, ordersOf(outcomes), now)
+		return guard(func() error { return s.system.Settled(ctx, tx, ordersOf(outcomes), now) })
 	})
 	if err != nil || !through {
 		return err

@@ -285,6 +285,21 @@ func TestABrokenTargetParksTheMailAndThePositionGoesOn(t *testing.T) {
 	h.verified()
 }
 
+// A password goes to no server that does not encrypt, unless that was asked for.
+func TestSMTPKeepsThePasswordToItself(t *testing.T) {
+	t.Parallel()
+	s := newSink(t)
+	to, err := NewSMTP("smtp://shop:secret@" + s.addr)
+	require.NoError(t, err)
+	m, err := newMailer("shop@example.com", to)
+	require.NoError(t, err)
+	err = m.send(t.Context(), 1, "o", &noticeMail{Event: events.OrderCompleted, At: noon, Address: "a@example.com", Currency: "USD"})
+	require.ErrorIs(t, err, errTargetAway)
+	assert.NotContains(t, err.Error(), "secret")
+	assert.Empty(t, s.logins)
+	assert.Empty(t, s.taken())
+}
+
 func TestSMTPURLs(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]string{

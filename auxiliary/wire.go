@@ -33,9 +33,28 @@ type MailConfig struct {
 	QuietTo int64
 }
 
-// folderClaim is how long a mail may be in hand that becomes a file. It is written at once, and by a second writer over itself:
-// after a crash nobody has to wait for as long as a mail server may take.
-const folderClaim = 5 * time.Second
+// Validate names everything that is missing or wrong.
+func (c MailConfig) Validate() error {
+	var faults []error
+	if c.Dir == "" && c.SMTPURL == "" {
+		faults = append(faults, errNowhere)
+	}
+	if c.SMTPURL != "" {
+		_, err := NewSMTP(c.SMTPURL)
+		faults = append(faults, err)
+	}
+	if c.QuietTo < 0 {
+		faults = append(faults, errors.New("the position up to which nobody is told cannot be negative"))
+	}
+	_, err := newMailer(c.From, nil)
+	return errors.Join(append(faults, err)...)
+}
+
+var errNowhere = errors.New("notices have nowhere to go: give a mail folder or an SMTP URL")
+
+// folderPace is for mails that become files. They are written at once, so many are taken in hand for one commit; and a second
+// writer only writes over the first, so after a crash nobody has to wait for as long as a mail server may take.
+func folderPace() Pace { return Pace{InHand: 256, Claim: 5 * time.Second} }
 
 func (c MailConfig) target() (Target, Pace, error) {
 	switch {
@@ -44,9 +63,9 @@ func (c MailConfig) target() (Target, Pace, error) {
 		return target, Pace{}, err
 	case c.Dir != "":
 		target, err := NewMailDir(c.Dir)
-		return target, Pace{Claim: folderClaim}, err
+		return target, folderPace(), err
 	}
-	return nil, Pace{}, errors.New("notices have nowhere to go: give a mail folder or an SMTP URL")
+	return nil, Pace{}, errNowhere
 }
 
 // Wire makes the runner of the systems that ship with the project.

@@ -148,7 +148,7 @@ func (w *worker) apply(ctx context.Context, cp checkpoint, records []stream.Reco
 			return err
 		}
 		batch.QuietTo, next.quietTo = locked.quietTo, locked.quietTo
-		if err := w.guarded(ctx, tx, batch); err != nil {
+		if err := guard(func() error { return w.system.Apply(ctx, tx, batch) }); err != nil {
 			return err
 		}
 		return moveCheckpoint(ctx, tx, name, next.position, next.digest)
@@ -166,14 +166,14 @@ func (w *worker) apply(ctx context.Context, cp checkpoint, records []stream.Reco
 	return next, nil
 }
 
-// guarded keeps one system's panic from ending the others.
-func (w *worker) guarded(ctx context.Context, tx pgx.Tx, batch Batch) (err error) {
+// guard keeps one system's panic from ending the others.
+func guard(do func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	return w.system.Apply(ctx, tx, batch)
+	return do()
 }
 
 func (w *worker) note(change func(*Status)) {

@@ -6,6 +6,8 @@ import (
 	"net"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/orderstore/orderstore/auxiliary"
 )
 
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
@@ -40,14 +42,15 @@ func (c *config) Validate() error {
 			faults = append(faults, fmt.Errorf("ORDERSTORE_%s is not set", v.name))
 		}
 	}
-	if c.MailDir == "" && c.SMTPURL == "" {
-		faults = append(faults, errors.New("neither ORDERSTORE_MAIL_DIR nor ORDERSTORE_SMTP_URL is set: notices have nowhere to go"))
-	}
 	if _, _, err := net.SplitHostPort(c.Metrics); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_METRICS %q is no HOST:PORT", c.Metrics))
 	}
-	if c.MailAfter < 0 {
-		faults = append(faults, errors.New("ORDERSTORE_MAIL_AFTER is a position and cannot be negative"))
+	if err := c.mail().Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))
 	}
 	return errors.Join(faults...)
+}
+
+func (c *config) mail() auxiliary.MailConfig {
+	return auxiliary.MailConfig{From: c.MailFrom, Dir: c.MailDir, SMTPURL: c.SMTPURL, QuietTo: c.MailAfter}
 }

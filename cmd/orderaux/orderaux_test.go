@@ -275,9 +275,13 @@ func TestChaosKilledAtRandomPoints(t *testing.T) {
 
 func TestConfigNamesEveryFault(t *testing.T) {
 	t.Parallel()
-	err := (&config{Metrics: "nowhere", MailAfter: -1}).Validate()
-	for _, name := range []string{"POSTGRES_AUXILIARY", "NATS", "MAIL_DIR", "SMTP_URL", "METRICS", "MAIL_AFTER"} {
-		assert.ErrorContains(t, err, "ORDERSTORE_"+name)
+	err := (&config{Metrics: "nowhere", MailFrom: "nobody", MailAfter: -1}).Validate()
+	for _, fault := range []string{"POSTGRES_AUXILIARY is not set", "NATS is not set", "nowhere", "sender address", "nowhere to go", "negative"} {
+		require.ErrorContains(t, err, fault)
 	}
-	assert.NoError(t, (&config{PostgresAuxiliary: "a", NATS: "n", Metrics: ":9091", MailDir: "m"}).Validate())
+	good := config{PostgresAuxiliary: "a", NATS: "n", Metrics: ":9091", MailFrom: "a@example.com", MailDir: "m"}
+	require.NoError(t, good.Validate())
+	good.SMTPURL = "smtp://user:secret@host/path"
+	require.ErrorContains(t, good.Validate(), "SMTP URL")
+	assert.NotContains(t, good.Validate().Error(), "secret")
 }

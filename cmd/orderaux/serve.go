@@ -93,7 +93,7 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	registry := telemetry.NewRegistry()
 	p.runner, err = auxiliary.Wire(auxiliary.Deps{
 		Pool: p.aux, JS: js, Log: orderLog, Logger: p.log, Clock: time.Now, Metrics: registry,
-		Mail: auxiliary.MailConfig{From: cfg.MailFrom, Dir: cfg.MailDir, SMTPURL: cfg.SMTPURL, QuietTo: cfg.MailAfter},
+		Mail: cfg.mail(),
 	})
 	if err != nil {
 		return err
