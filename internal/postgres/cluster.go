@@ -256,8 +256,8 @@ func (c *Cluster) URL(database string) string {
 // PID returns the process id of the postmaster.
 func (c *Cluster) PID() int { return c.proc.pid }
 
-// Exited is closed when the server has ended, by Stop or on its own.
-func (c *Cluster) Exited() <-chan struct{} { return c.proc.exited }
+// Exited is closed when the server has ended, by Stop or on its own, and the directory is free for another.
+func (c *Cluster) Exited() <-chan struct{} { return c.released }
 
 // Stop shuts the server down, ending open sessions, and waits. When ctx ends first, the server is ended at once,
 // which costs a recovery at the next start and no data. Stopping a stopped cluster does nothing.
