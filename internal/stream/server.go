@@ -21,6 +21,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/orderstore/orderstore/internal/dirlock"
 )
@@ -126,7 +127,11 @@ func (s *Server) start() error {
 	if err := checkFree(s.cfg.Host, s.port); err != nil {
 		return err
 	}
-	inner, err := server.NewServer(s.options())
+	options, err := s.options()
+	if err != nil {
+		return err
+	}
+	inner, err := server.NewServer(options)
 	if err != nil {
 		return fmt.Errorf("configure nats server: %w", err)
 	}
@@ -149,18 +154,24 @@ func (s *Server) start() error {
 	return nil
 }
 
-func (s *Server) options() *server.Options {
+// options give the server the password's hash alone. It is as weak as bcrypt has them, since each new connection computes it: the
+// passwords are random, so that nobody can guess one whatever a guess costs.
+func (s *Server) options() (*server.Options, error) {
+	hash, err := bcrypt.GenerateFromPassword([]byte(s.cfg.Password), bcrypt.MinCost)
+	if err != nil {
+		return nil, fmt.Errorf("hash the nats password: %w", err)
+	}
 	return &server.Options{
 		ServerName: serverName,
 		Host:       s.cfg.Host,
 		Port:       s.port,
 		Username:   s.cfg.User,
-		Password:   s.cfg.Password,
+		Password:   string(hash),
 		JetStream:  true,
 		StoreDir:   s.cfg.Dir,
 		SyncAlways: s.cfg.SyncAlways,
 		NoSigs:     true,
-	}
+	}, nil
 }
 
 func awaitReady(inner *server.Server, log *serverLog) error {
