@@ -30,7 +30,7 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	build := exec.Command("go", "build", "-o", dir, "../orderstore", "../orderaux") //nolint:noctx // before any test
+	build := exec.Command("go", "build", "-o", dir, "../orderstore", "../orderaux", "../orderctl") //nolint:noctx // before any test
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
@@ -223,10 +223,15 @@ func (s *system) level() {
 // runCommand runs a program that ends by itself.
 func runCommand(t *testing.T, name string, args ...string) (string, int) {
 	t.Helper()
+	return runCommandFor(t, startWithin, name, args...)
+}
+
+func runCommandFor(t *testing.T, within time.Duration, name string, args ...string) (string, int) {
+	t.Helper()
 	p := launch(t, nil, name, args...)
 	select {
 	case <-p.done:
-	case <-time.After(startWithin):
+	case <-time.After(within):
 		t.Fatalf("%s %s did not end; it said:\n%s", name, strings.Join(args, " "), p.out)
 	}
 	return p.out.String(), p.cmd.ProcessState.ExitCode()
