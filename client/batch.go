@@ -112,7 +112,7 @@ func (c *Client) startBatch(ctx context.Context, lines *batchLines) (*http.Respo
 	var last error
 	err := c.retry(ctx, func() error {
 		var err error
-		resp, err = c.authorized(ctx, func() (*http.Request, error) {
+		resp, err = c.authorized(ctx, func() (*http.Request, error) { //nolint:bodyclose // the caller closes it
 			req, err := c.newRequest(ctx, r)
 			if err != nil {
 				return nil, err

@@ -108,15 +108,15 @@ func TestEventsComeOnceAndAllWhateverBreaks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c, s := setup(t, tc.api)
-			expected := int64(first)
+			next := int64(first)
 			for e, err := range c.Events(t.Context(), client.From{Position: first - 1}, tc.options...) {
 				require.NoError(t, err)
-				require.Equal(t, expected, e.Position)
-				if expected++; expected > last {
+				require.Equal(t, next, e.Position)
+				if next++; next > last {
 					break
 				}
 			}
-			require.Equal(t, int64(last+1), expected)
+			require.Equal(t, int64(last+1), next)
 			for _, pause := range s.waited() {
 				require.Less(t, pause, time.Second, "progress makes the pauses short again")
 			}

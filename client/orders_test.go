@@ -215,7 +215,8 @@ func TestListGoesThroughAllPagesAndKeepsTheFilter(t *testing.T) {
 	rest := "limit=2&status=routed&status=processing&text=chair"
 	require.Equal(t, []string{first + rest, first + "cursor=1&" + rest, first + "cursor=2&" + rest}, queries)
 
-	for range c.ListOrders(t.Context(), filter) {
+	for _, err := range c.ListOrders(t.Context(), filter) {
+		require.NoError(t, err)
 		break
 	}
 	require.Len(t, queries, 4, "a loop that ends asks for no more")

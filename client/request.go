@@ -78,7 +78,7 @@ func (c *Client) do(ctx context.Context, r request, out any) (Meta, error) {
 func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (Meta, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout+r.longer)
 	defer cancel()
-	resp, err := c.authorized(ctx, func() (*http.Request, error) {
+	resp, err := c.authorized(ctx, func() (*http.Request, error) { //nolint:bodyclose // drain closes it
 		req, err := c.newRequest(ctx, r)
 		if err != nil || body == nil {
 			return req, err

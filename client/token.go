@@ -133,7 +133,7 @@ func (s *credentials) request(ctx context.Context) (accessToken, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", s.client.agent)
 	asked := s.client.now()
-	resp, err := s.client.http.Do(req)
+	resp, err := s.client.http.Do(req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return accessToken{}, err
 	}

@@ -73,7 +73,7 @@ func western() []place {
 		},
 		{
 			code: "BR", weight: 5, currency: "BRL", decimals: 2, rate: 5.9, step: 10, tax: 170, regions: []string{"latam"},
-			marketplaces: []string{"mercadolibre", "magalu", "americanas"}, between: " ", country: "BR", phone: "+55 11 9999-9999",
+			marketplaces: []string{"mercadolibre", "magalu", "casasbahia"}, between: " ", country: "BR", phone: "+55 11 9999-9999",
 			family: []string{"da Conceição", "Gonçalves", "dos Santos Araújo"}, given: []string{"João", "Inês", "Thaís", "Antônio"},
 			streets: []string{"Rua São João", "Avenida Paulista", "Travessa do Sabiá"}, cities: []city{{"São Paulo", "SP", "01999-999"}, {"Maceió", "AL", "57999-999"}},
 			notes: []string{"Entregar na portaria", "Parabéns, vó! ❤️"},

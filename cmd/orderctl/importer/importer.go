@@ -60,7 +60,7 @@ type Config struct {
 
 // The defaults of Config.
 const (
-	DefaultBatchSize   = 250
+	DefaultBatchSize   = 500
 	DefaultParallel    = 4
 	DefaultMaxOpenRows = 200_000
 	DefaultPatience    = 5 * time.Minute

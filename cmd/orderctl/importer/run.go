@@ -204,12 +204,12 @@ func orders(items []*item) func(func(client.OrderSubmission) bool) {
 // take notes an answer; false when it says to send the order again.
 func (i *item) take(result client.BatchResult) bool {
 	i.problem = result.Problem
-	switch {
-	case result.Status == http.StatusCreated:
+	switch result.Status {
+	case http.StatusCreated:
 		i.outcome = stored
-	case result.Status == http.StatusOK:
+	case http.StatusOK:
 		i.outcome = replayed
-	case result.Status == http.StatusServiceUnavailable, result.Status == http.StatusTooManyRequests:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		return false
 	default:
 		i.outcome = refused

@@ -1,7 +1,6 @@
 package mapping_test
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -202,7 +201,7 @@ func TestOrdersThatCannotBeMadeSayWhy(t *testing.T) {
 			_, err := build(t, parse(t, small), "no,currency,sku,qty,price\n"+tc.row+"\n")
 			require.Error(t, err)
 			var fault *mapping.Fault
-			require.True(t, errors.As(err, &fault), "%v", err)
+			require.ErrorAs(t, err, &fault)
 			require.Equal(t, int64(2), fault.Row)
 			for _, says := range tc.says {
 				require.ErrorContains(t, err, says)
@@ -234,10 +233,21 @@ func TestAmountsFollowTheCurrencyAndTheRounding(t *testing.T) {
 		currency, price, rounding string
 		want                      int64
 	}{
-		{"USD", "12.5", "exact", 1250}, {"USD", "1e2", "exact", 10000}, {"JPY", "980", "exact", 980}, {"KWD", "1.234", "exact", 1234},
-		{"KWD", "1.2345", "half_even", 1234}, {"KWD", "1.2355", "half_even", 1236}, {"USD", "0.125", "half_even", 12}, {"USD", "0.135", "half_even", 14},
-		{"USD", "0.125", "half_up", 13}, {"USD", "0.129", "down", 12}, {"JPY", "0.5", "half_even", 0}, {"JPY", "1.5", "half_even", 2},
-		{"USD", "92233720368547758.07", "exact", math.MaxInt64}, {"USD", " 1.10 ", "exact", 110}, {"USD", "-0.001", "down", 0},
+		{"USD", "12.5", "exact", 1250},
+		{"USD", "1e2", "exact", 10000},
+		{"JPY", "980", "exact", 980},
+		{"KWD", "1.234", "exact", 1234},
+		{"KWD", "1.2345", "half_even", 1234},
+		{"KWD", "1.2355", "half_even", 1236},
+		{"USD", "0.125", "half_even", 12},
+		{"USD", "0.135", "half_even", 14},
+		{"USD", "0.125", "half_up", 13},
+		{"USD", "0.129", "down", 12},
+		{"JPY", "0.5", "half_even", 0},
+		{"JPY", "1.5", "half_even", 2},
+		{"USD", "92233720368547758.07", "exact", math.MaxInt64},
+		{"USD", " 1.10 ", "exact", 110},
+		{"USD", "-0.001", "down", 0},
 	} {
 		m := parse(t, strings.Replace(small, "{column: price}", "{column: price, rounding: "+tc.rounding+"}", 1))
 		got, err := build(t, m, "no,currency,sku,qty,price\n1,"+tc.currency+",A,1,"+tc.price+"\n")

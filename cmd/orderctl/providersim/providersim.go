@@ -34,7 +34,7 @@ type Config struct {
 
 // The defaults of Config.
 const (
-	DefaultConcurrency = 16
+	DefaultConcurrency = 64
 	DefaultWait        = 20 * time.Second
 )
 
