@@ -17,7 +17,7 @@ import (
 )
 
 // storeBinary is the store under test, built once.
-var storeBinary string
+var storeBinary string //nolint:gochecknoglobals // set once, before the first test
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 

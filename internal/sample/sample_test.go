@@ -19,8 +19,6 @@ import (
 	"github.com/orderstore/orderstore/internal/sample"
 )
 
-var name = regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`)
-
 func TestSameSeedSameOrders(t *testing.T) {
 	t.Parallel()
 	var few, many []string
@@ -78,6 +76,7 @@ func shape(r rune) rune {
 // What the API asks of an order, checked here once more and by other code than the store's.
 func TestOrdersAreValid(t *testing.T) {
 	t.Parallel()
+	name, phone := regexp.MustCompile(`^[a-z0-9_.-]{1,64}$`), regexp.MustCompile(`^(\+[0-9][0-9 -]{6,20})?$`)
 	for o := range sample.Orders(3, 3000) {
 		require.Regexp(t, name, o.Channel)
 		require.Regexp(t, name, o.BusinessType)
@@ -114,7 +113,7 @@ func TestOrdersAreValid(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, c.Email, parsed.Address)
 			}
-			require.Regexp(t, `^(\+[0-9][0-9 -]{6,20})?$`, c.Phone)
+			require.Regexp(t, phone, c.Phone)
 		}
 	}
 }
@@ -267,14 +266,15 @@ func TestEveryOrderHasAProviderAndEveryLineAProduct(t *testing.T) {
 	for _, r := range sample.Routes() {
 		routes[r.BusinessType] = true
 	}
+	regions, providers := sample.Regions(), sample.Providers()
 	for o := range sample.Orders(11, 3000) {
 		region := o.Region
 		if region == "" {
 			region = "default"
 		}
-		require.Contains(t, sample.Regions(), region)
+		require.Contains(t, regions, region)
 		require.True(t, routes[o.BusinessType], o.BusinessType)
-		require.True(t, slices.ContainsFunc(sample.Providers(), func(p sample.Provider) bool {
+		require.True(t, slices.ContainsFunc(providers, func(p sample.Provider) bool {
 			return slices.Contains(p.BusinessTypes, o.BusinessType) && (len(p.Regions) == 0 || slices.Contains(p.Regions, region))
 		}), "%s in %s", o.BusinessType, region)
 		for _, l := range o.Lines {
