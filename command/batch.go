@@ -51,6 +51,7 @@ func (a *api) placeBatch(c echo.Context, who auth.Identity) error {
 	defer cancel()
 	c.Response().Header().Set(echo.HeaderContentType, mediaNDJSON)
 	c.Response().WriteHeader(http.StatusOK)
+	c.Response().Flush() // a client may wait for the head of the answer before it sends its first line
 
 	b := &batch{api: a, tenant: who.Tenant, trace: trace(c), control: control, pending: make(chan chan lineAnswer, batchWindow)}
 	go b.read(ctx, c.Request().Body)
