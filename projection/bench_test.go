@@ -9,6 +9,7 @@ import (
 func BenchmarkBacklog(b *testing.B) {
 	const orders = 20_000
 	w := setup(b)
+	w.batch = maxBatch
 	for range orders {
 		w.now = w.now.Add(time.Millisecond)
 		w.placeOrder(1 + w.rng.IntN(4))

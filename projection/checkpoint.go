@@ -32,8 +32,10 @@ const insertCheckpoint = `
 INSERT INTO checkpoints (view, position, digest) VALUES ($1, 0, decode(repeat('00', 32), 'hex'))
 ON CONFLICT (view) DO NOTHING`
 
-const updateStopped = `
-UPDATE checkpoints SET stopped = $4 WHERE view = $1 AND position = $2 AND digest = $3`
+const lockCheckpoints = `
+SELECT view FROM checkpoints WHERE view = ANY ($1) AND position = $2 AND digest = $3 FOR UPDATE`
+
+const updateStopped = `UPDATE checkpoints SET stopped = $2 WHERE view = ANY ($1)`
 
 const advanceCheckpoints = `SELECT advance_checkpoints($1, $2, $3, $4, $5)`
 
@@ -128,13 +130,22 @@ func Reset(ctx context.Context, pool *pgxpool.Pool, views ...string) error {
 	})
 }
 
-func stopCheckpoint(ctx context.Context, pool *pgxpool.Pool, name string, at checkpoint, reason string) error {
-	tag, err := pool.Exec(ctx, updateStopped, name, at.position, at.digest[:], reason)
+// stopCheckpoints notes why some of the views of a checkpoint do not go on, if all of them are still there: where one was taken
+// away meanwhile, that may be the reason, and none is stopped for it.
+func stopCheckpoints(ctx context.Context, pool *pgxpool.Pool, all, stopping []string, at checkpoint, reason string) error {
+	err := postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, lockCheckpoints, all, at.position, at.digest[:])
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() != int64(len(all)) {
+			return errMoved
+		}
+		_, err = tx.Exec(ctx, updateStopped, stopping, reason)
+		return err
+	})
 	if err != nil {
-		return fmt.Errorf("stop view %s: %w", name, err)
-	}
-	if tag.RowsAffected() == 0 {
-		return fmt.Errorf("stop view %s: %w", name, errMoved)
+		return fmt.Errorf("stop views: %w", err)
 	}
 	return nil
 }

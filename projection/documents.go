@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -46,12 +47,31 @@ const selectOrderEvents = `
 SELECT order_id::text, position, event FROM timeline
 WHERE order_id = ANY ($1::uuid[]) AND position <= $2 ORDER BY position`
 
+const selectTimelinePosition = `SELECT coalesce(max(position), 0) FROM checkpoints WHERE view = 'timeline'`
+
 func (d timelineDocuments) load(ctx context.Context, ids []string) (map[string]*events.Order, error) {
 	at := d.at()
 	if err := d.tip.Wait(ctx, at); err != nil {
 		return nil, err
 	}
-	rows, err := d.pool.Query(ctx, selectOrderEvents, ids, at)
+	var found map[string]*events.Order
+	err := postgres.InSnapshot(ctx, d.pool, func(tx pgx.Tx) error {
+		var reached int64
+		if err := tx.QueryRow(ctx, selectTimelinePosition).Scan(&reached); err != nil {
+			return err
+		}
+		if reached < at {
+			return fmt.Errorf("the timeline is at %d, no longer at %d: %w", reached, at, errMoved)
+		}
+		var err error
+		found, err = foldTimeline(ctx, tx, ids, at)
+		return err
+	})
+	return found, err
+}
+
+func foldTimeline(ctx context.Context, tx pgx.Tx, ids []string, at int64) (map[string]*events.Order, error) {
+	rows, err := tx.Query(ctx, selectOrderEvents, ids, at)
 	if err != nil {
 		return nil, err
 	}

@@ -89,7 +89,7 @@ func TestInvariant4ViewsEqualTheFold(t *testing.T) {
 func TestBacklogLargerThanABatch(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.grow(3*maxBatch + 17)
+	w.grow(7*smallBatch + 17)
 	p, _ := w.run(w.config())
 	w.wait(p, w.head(), Views()...)
 	w.same(w.head())

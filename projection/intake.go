@@ -14,14 +14,15 @@ const maxBatch = 2000
 type intake struct {
 	arrived chan struct{} // holds a token when there may be something to take
 	freed   chan struct{} // holds a token when there may be room
+	size    int
 
 	mu      sync.Mutex
 	waiting []stream.Record
 	err     error
 }
 
-func newIntake() *intake {
-	return &intake{arrived: make(chan struct{}, 1), freed: make(chan struct{}, 1)}
+func newIntake(size int) *intake {
+	return &intake{size: size, arrived: make(chan struct{}, 1), freed: make(chan struct{}, 1)}
 }
 
 // fill reads until ctx ends or the follower gives an error, which take then returns.
@@ -51,7 +52,7 @@ func (in *intake) fill(ctx context.Context, follower Follower) {
 func (in *intake) room() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return max(0, maxBatch-len(in.waiting))
+	return max(0, in.size-len(in.waiting))
 }
 
 // take gives what waits, up to limit, without waiting. The error comes once nothing waits any more.

@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// A lane that is at most that many events behind the leader is taken into it.
-	joinWithin = maxBatch / 2
 	// How long the leader waits at most for a lane to do the last of those.
 	joinTime = 2 * time.Second
 	// Before a log that does not chain is read again: somebody has to mend it.
@@ -35,7 +33,7 @@ type lane struct {
 }
 
 func newLane(g *generation, views []view, at checkpoint) *lane {
-	l := &lane{g: g, views: views, at: at, limit: maxBatch}
+	l := &lane{g: g, views: views, at: at, limit: g.p.maxBatch}
 	l.position.Store(at.position)
 	l.forget()
 	return l
@@ -49,11 +47,7 @@ func (l *lane) name() string {
 	if l == l.g.leader {
 		return "leader"
 	}
-	names := make([]string, len(l.views))
-	for i, v := range l.views {
-		names[i] = v.name()
-	}
-	return strings.Join(names, "+")
+	return strings.Join(namesOf(l.views), "+")
 }
 
 func (l *lane) has(name string) bool {
@@ -101,7 +95,7 @@ func (l *lane) diverged(ctx context.Context, err error) {
 func (l *lane) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	follower := l.g.p.cfg.NewFollower(l.at.position, l.at.digest)
-	in := newIntake()
+	in := newIntake(l.g.p.maxBatch)
 	filled := make(chan struct{})
 	go func() {
 		defer close(filled)
@@ -141,16 +135,16 @@ func (l *lane) drain(ctx context.Context, in *intake) error {
 // room is how many events the lane may take: one that catches up never goes past the leader.
 func (l *lane) room() int {
 	if !l.behind() {
-		return maxBatch
+		return l.g.p.maxBatch
 	}
-	return int(min(maxBatch, max(0, l.g.leader.position.Load()-l.at.position)))
+	return int(min(int64(l.g.p.maxBatch), max(0, l.g.leader.position.Load()-l.at.position)))
 }
 
 // behind says whether the lane is one that catches up with the leader.
 func (l *lane) behind() bool { return l != l.g.leader && l.views[0].pace() == together }
 
 func (l *lane) near() bool {
-	return l.behind() && l.g.leader.position.Load()-l.at.position <= joinWithin
+	return l.behind() && l.g.leader.position.Load()-l.at.position <= int64(l.g.p.maxBatch/2)
 }
 
 // adopt brings a lane to this lane's position and takes its views over. It holds this lane up for at most joinTime.
@@ -184,7 +178,7 @@ func (l *lane) reach(ctx context.Context, position int64) error {
 	follower := l.g.p.cfg.NewFollower(l.at.position, l.at.digest)
 	defer follower.Close()
 	for len(l.views) > 0 && l.at.position < position {
-		records, err := follower.Next(ctx, int(min(maxBatch, position-l.at.position)))
+		records, err := follower.Next(ctx, int(min(int64(l.g.p.maxBatch), position-l.at.position)))
 		if err != nil {
 			return err
 		}
@@ -205,7 +199,7 @@ func (l *lane) apply(ctx context.Context, records []stream.Record) error {
 		switch {
 		case err == nil:
 			facts = facts[n:]
-			l.limit = min(2*l.limit, maxBatch)
+			l.limit = min(2*l.limit, l.g.p.maxBatch)
 		case errors.As(err, &bad):
 			if err := l.isolate(ctx, bad, n); err != nil {
 				return err
@@ -228,11 +222,11 @@ func (l *lane) isolate(ctx context.Context, bad *fault, n int) error {
 		l.limit = n / 2
 		return nil
 	}
-	l.limit = maxBatch
+	l.limit = l.g.p.maxBatch
+	if err := l.g.p.stop(ctx, l.views, bad.views, l.at, bad.cause); err != nil {
+		return err
+	}
 	for _, v := range bad.views {
-		if err := l.g.p.stop(ctx, v, l.at, bad.cause); err != nil {
-			return err
-		}
 		l.g.stopped(v)
 		l.views = slices.DeleteFunc(l.views, func(have view) bool { return have.name() == v.name() })
 	}
@@ -301,11 +295,7 @@ type queued struct {
 
 func (l *lane) queue(b *batch, to checkpoint) (*queued, error) {
 	q := &queued{batch: &pgx.Batch{}}
-	names := make([]string, len(l.views))
-	for i, v := range l.views {
-		names[i] = v.name()
-	}
-	q.add(advanceCheckpoints, names, l.at.position, l.at.digest[:], to.position, to.digest[:])
+	q.add(advanceCheckpoints, namesOf(l.views), l.at.position, l.at.digest[:], to.position, to.digest[:])
 	for _, v := range l.views {
 		sql, args, err := v.statement(b)
 		if err != nil {

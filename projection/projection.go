@@ -59,9 +59,10 @@ type Config struct {
 // Projection keeps the views of one read database. Two of them on one database by mistake stay correct: the checkpoint is
 // moved by compare-and-set, and who loses starts over from what the database holds.
 type Projection struct {
-	cfg     Config
-	tips    map[string]*stream.Tip
-	metrics *metrics
+	cfg      Config
+	tips     map[string]*stream.Tip
+	metrics  *metrics
+	maxBatch int // events in one transaction
 
 	mu       sync.Mutex
 	statuses map[string]*ViewStatus
@@ -83,7 +84,7 @@ func New(cfg Config) *Projection {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Projection{cfg: cfg, tips: map[string]*stream.Tip{}, statuses: map[string]*ViewStatus{}}
+	p := &Projection{cfg: cfg, maxBatch: maxBatch, tips: map[string]*stream.Tip{}, statuses: map[string]*ViewStatus{}}
 	for _, name := range Views() {
 		p.tips[name] = new(stream.Tip)
 		p.statuses[name] = &ViewStatus{View: name, Since: cfg.Now()}
@@ -136,7 +137,7 @@ func (p *Projection) report(ctx context.Context, err error, wait time.Duration) 
 	switch {
 	case errors.Is(err, errMoved):
 		p.metrics.conflicts.Inc()
-		p.cfg.Logger.WarnContext(ctx, "another projector moved a checkpoint of this read database, starting over from it", "cause", err)
+		p.cfg.Logger.WarnContext(ctx, "somebody else moved a checkpoint of this read database, going on from where it is", "cause", err)
 	case err != nil && postgres.IsUnavailable(err):
 		p.cfg.Logger.WarnContext(ctx, "read database is away, views are waiting", "retry_in", wait, "cause", err)
 	case err != nil:
@@ -220,14 +221,16 @@ func (p *Projection) setStatus(name string, position int64, stopped string) {
 	p.metrics.set(name, position, stopped != "")
 }
 
-// stop keeps a view where it is. Others go on.
-func (p *Projection) stop(ctx context.Context, v view, at checkpoint, cause error) error {
+// stop keeps views where they are. Others of the same checkpoint go on.
+func (p *Projection) stop(ctx context.Context, all, stopping []view, at checkpoint, cause error) error {
 	reason := fmt.Sprintf("at %d: %v", at.position+1, cause)
-	if err := stopCheckpoint(ctx, p.cfg.Pool, v.name(), at, reason); err != nil {
+	if err := stopCheckpoints(ctx, p.cfg.Pool, namesOf(all), namesOf(stopping), at, reason); err != nil {
 		return err
 	}
-	p.cfg.Logger.ErrorContext(ctx, "view stopped", "view", v.name(), "position", at.position, "cause", cause)
-	p.setStatus(v.name(), at.position, reason)
+	for _, v := range stopping {
+		p.cfg.Logger.ErrorContext(ctx, "view stopped", "view", v.name(), "position", at.position, "cause", cause)
+		p.setStatus(v.name(), at.position, reason)
+	}
 	return nil
 }
 

@@ -37,6 +37,14 @@ type view interface {
 	statement(b *batch) (sql string, args []any, err error)
 }
 
+func namesOf(views []view) []string {
+	names := make([]string, len(views))
+	for i, v := range views {
+		names[i] = v.name()
+	}
+	return names
+}
+
 // fact is one record, decoded once for all views.
 type fact struct {
 	stream.Record

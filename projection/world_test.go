@@ -33,6 +33,9 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 // patience is how long a test waits for what has to come.
 const patience = 60 * time.Second
 
+// smallBatch is how many events the tests' projections put in one transaction, so that few events are many batches.
+const smallBatch = 100
+
 // world is a primary with its log, a stream and a read database.
 type world struct {
 	t       testing.TB
@@ -44,6 +47,7 @@ type world struct {
 	records []stream.Record // the log, as it was appended
 	orders  []*events.Order // what its events fold into
 	now     time.Time
+	batch   int
 }
 
 func setup(t testing.TB) *world {
@@ -60,7 +64,7 @@ func setup(t testing.TB) *world {
 	t.Cleanup(read.Close)
 	return &world{
 		t: t, write: write, read: read, js: js, log: stream.NewLog(write), rng: rand.New(rand.NewPCG(1, 2)),
-		now: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
+		now: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC), batch: smallBatch,
 	}
 }
 
@@ -72,7 +76,7 @@ func (w *world) config() Config {
 				JS: w.js, Log: w.log, After: after, Digest: digest, Name: "test", Logger: slog.New(slog.DiscardHandler),
 			})
 		},
-		Logger: slog.New(slog.DiscardHandler),
+		Logger: slog.New(slog.NewTextHandler(w.t.Output(), nil)),
 	}
 }
 
@@ -80,6 +84,7 @@ func (w *world) config() Config {
 func (w *world) run(cfg Config) (*Projection, func()) {
 	w.t.Helper()
 	p := New(cfg)
+	p.maxBatch = w.batch
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -213,4 +214,29 @@ func (q *queries) compose(ctx context.Context, id uuid.UUID, o *order, s scope, 
 	}
 	members = append(members, disclose.Member{Name: "auxiliary", Value: disclose.Array(found.documents())})
 	return disclose.Object(members), nil
+}
+
+// Cut gives the part of an order document that a caller may see; none where it may see nothing of it.
+func Cut(document []byte, who auth.Identity) ([]byte, error) {
+	s, err := scopeOf(who)
+	if err != nil {
+		return nil, err
+	}
+	if s.provider != "" {
+		cut, _, err := disclose.Order(document, s.provider)
+		return cut, err
+	}
+	if s.tenant == "" {
+		return document, nil
+	}
+	var of struct {
+		Tenant string `json:"tenant"`
+	}
+	if err := json.Unmarshal(document, &of); err != nil {
+		return nil, fmt.Errorf("order tenant: %w", err)
+	}
+	if of.Tenant != s.tenant {
+		return nil, nil
+	}
+	return document, nil
 }
