@@ -79,7 +79,8 @@ func (b *bench) relay() (*Relay, func()) {
 
 func (b *bench) run(w interface {
 	Run(ctx context.Context) error
-}) func() {
+},
+) func() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.Run(ctx) }()

@@ -43,7 +43,8 @@ func (b *bench) node() (*stream.Tip, *Committer) {
 // run runs a worker until the test ends.
 func run(t *testing.T, w interface {
 	Run(ctx context.Context) error
-}) {
+},
+) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

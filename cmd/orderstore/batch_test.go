@@ -80,8 +80,12 @@ func TestBatchAnswersEachLineInOrderWhileItGoesOn(t *testing.T) {
 	b.send(strings.Repeat("x", 2<<20) + "\n" + jsonOrder("b", 1)) // the last line without a line feed
 	require.NoError(t, b.body.Close())
 	for _, want := range []line{
-		{Line: 3, Status: 200, ID: first.ID, ExternalRef: "a"}, {Line: 4, Status: 409, ExternalRef: "a"}, {Line: 5, Status: 400},
-		{Line: 6, Status: 422}, {Line: 7, Status: 400}, {Line: 8, Status: 201, ExternalRef: "b"},
+		{Line: 3, Status: 200, ID: first.ID, ExternalRef: "a"},
+		{Line: 4, Status: 409, ExternalRef: "a"},
+		{Line: 5, Status: 400},
+		{Line: 6, Status: 422},
+		{Line: 7, Status: 400},
+		{Line: 8, Status: 201, ExternalRef: "b"},
 	} {
 		got := b.next()
 		require.Equal(t, want.Line, got.Line)

@@ -66,8 +66,12 @@ func (m *demo) run(ctx context.Context) error {
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	workers, working := errgroup.WithContext(working)
-	if err := m.register(ctx, workers, working); err != nil {
+	providers, err := m.register(ctx)
+	if err != nil {
 		return err
+	}
+	for _, provider := range providers {
+		workers.Go(func() error { return m.perform(working, provider) })
 	}
 	workers.Go(func() error { return m.count(working) })
 	if err := m.submit(working); err != nil {
@@ -111,8 +115,8 @@ func (m *demo) client(id, secret string) (*client.Client, error) {
 	return client.New(client.Config{BaseURL: m.url, ClientID: id, ClientSecret: secret})
 }
 
-// register makes tenant, catalog, routes and providers known, and lets each provider work.
-func (m *demo) register(ctx context.Context, workers *errgroup.Group, working context.Context) error {
+// register makes tenant, catalog, routes and providers known, and gives a client for each provider.
+func (m *demo) register(ctx context.Context) ([]*client.Client, error) {
 	puts, ctx := errgroup.WithContext(ctx)
 	puts.SetLimit(16)
 	puts.Go(func() error {
@@ -142,35 +146,34 @@ func (m *demo) register(ctx context.Context, workers *errgroup.Group, working co
 			return err
 		})
 	}
-	for _, p := range sample.Providers() {
-		puts.Go(func() error { return m.engage(ctx, p, workers, working) })
+	providers := make([]*client.Client, len(sample.Providers()))
+	for i, p := range sample.Providers() {
+		puts.Go(func() (err error) {
+			providers[i], err = m.engage(ctx, p)
+			return err
+		})
 	}
 	if err := puts.Wait(); err != nil {
-		return err
+		return nil, err
 	}
 	fmt.Fprintf(m.d.out, "registered %d providers, %d routes, %d products of %d vendors\n",
 		len(sample.Providers()), len(sample.Routes()), len(sample.Products()), len(sample.Vendors()))
-	return nil
+	return providers, nil
 }
 
-// engage registers a provider with a client of its own, and starts it.
-func (m *demo) engage(ctx context.Context, p sample.Provider, workers *errgroup.Group, working context.Context) error {
+// engage registers a provider, with a client of its own.
+func (m *demo) engage(ctx context.Context, p sample.Provider) (*client.Client, error) {
 	_, err := m.operator.PutProvider(ctx, client.Provider{
 		ID: p.ID, Name: p.Name, BusinessTypes: p.BusinessTypes, Regions: p.Regions, MaxLoad: p.MaxLoad,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	made, err := m.operator.CreateClient(ctx, client.ClientSpec{Kind: "provider", Provider: p.ID})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	provider, err := m.client(made.ClientID, made.ClientSecret)
-	if err != nil {
-		return err
-	}
-	workers.Go(func() error { return m.perform(working, provider) })
-	return nil
+	return m.client(made.ClientID, made.ClientSecret)
 }
 
 // perform is a provider: it hears of tasks, pulls their orders with the notice, and posts a result for each.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -154,7 +153,8 @@ func TestNoPartySeesAnothersOrders(t *testing.T) {
 	s.level()
 	operator := s.operator()
 	for _, spec := range []client.ClientSpec{
-		{Kind: "user", Tenant: "other-tenant"}, {Kind: "provider", Provider: "other-provider"},
+		{Kind: "user", Tenant: "other-tenant"},
+		{Kind: "provider", Provider: "other-provider"},
 		{Kind: "auxiliary", System: "erp", Tenant: "other-tenant"},
 	} {
 		made, err := operator.CreateClient(t.Context(), spec)
@@ -181,7 +181,7 @@ func TestNoPartySeesAnothersOrders(t *testing.T) {
 		if spec.Kind == "provider" {
 			_, err = stranger.PostResult(t.Context(), placed.Tasks[0].ID, client.ResultSubmission{ResultID: "x", Outcome: "completed"})
 			var problem *client.Problem
-			require.True(t, errors.As(err, &problem))
+			require.ErrorAs(t, err, &problem)
 			require.Equal(t, http.StatusNotFound, problem.Status)
 		}
 	}

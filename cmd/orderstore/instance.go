@@ -68,6 +68,7 @@ type instance struct {
 	cluster *postgres.Cluster // nil when another process runs it
 	broker  *stream.Server    // likewise
 	lock    *dirlock.Lock
+	log     *slog.Logger
 }
 
 // withInstance runs something on the stores of a development instance, running or stopped, or on those that the environment
@@ -130,7 +131,7 @@ func openInstance(ctx context.Context, data string, log *slog.Logger) (*instance
 	if err != nil {
 		return nil, folderFault(data, err)
 	}
-	i := &instance{lock: lock}
+	i := &instance{lock: lock, log: log}
 	if err := i.open(ctx, data, log); err != nil {
 		i.close()
 		return nil, err
@@ -173,7 +174,7 @@ func (i *instance) close() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if err := i.cluster.Stop(ctx); err != nil {
-			slog.WarnContext(ctx, "Postgres did not stop in time; the next start recovers it", "cause", err)
+			i.log.WarnContext(ctx, "Postgres did not stop in time; the next start recovers it", "cause", err)
 		}
 	}
 	if i.lock != nil {
