@@ -108,7 +108,7 @@ func TestPostgresThatDiesStopsTheSystem(t *testing.T) {
 		t.Fatal("it goes on without its database")
 	}
 	require.Error(t, s.err)
-	require.Contains(t, s.out.String(), "Postgres has ended")
+	require.Contains(t, s.out.String(), "postgres has ended by itself")
 	s.start()
 	read, err := s.user().GetOrder(t.Context(), placed.ID, client.GetOptions{})
 	require.NoError(t, err)

@@ -110,11 +110,11 @@ func (d *development) run(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	if err := d.ready(ctx, cfg); err != nil {
-		d.stop()
+		d.stop(false)
 		return err
 	}
 	err = d.live(ctx)
-	d.stop()
+	d.stop(err == nil)
 	return err
 }
 
@@ -195,7 +195,7 @@ func (d *development) live(ctx context.Context) error {
 		case err := <-d.node.failed:
 			return err
 		case <-d.instance.cluster.Exited():
-			return fmt.Errorf("Postgres has ended: its last words are in %s", filepath.Join(d.options.data, "postgres", "server.log"))
+			return d.instance.cluster.Ended()
 		case err := <-finished:
 			if err != nil && ctx.Err() == nil {
 				return err
@@ -208,9 +208,10 @@ func (d *development) live(ctx context.Context) error {
 	}
 }
 
-func (d *development) stop() {
+// stop ends everything that stands on the stores; in good order, what was committed goes on to the stream and the views first.
+func (d *development) stop(inOrder bool) {
 	stopCrew(d.systems)
-	d.node.stop()
+	d.node.stop(inOrder)
 	if err := os.Remove(filepath.Join(d.options.data, endpointsFile)); err != nil && !os.IsNotExist(err) {
 		d.log.Warn("endpoints.json is left behind", "cause", err)
 	}

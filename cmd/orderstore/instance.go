@@ -209,7 +209,7 @@ func folderFault(data string, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &held):
-		return fmt.Errorf("the data folder %s is in use by process %d: stop that one, or choose another with --data: %w", data, held.PID, dirlock.ErrHeld)
+		return &inUse{data: data, holder: held}
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("the disk that holds %s is full: free some space, nothing was changed", data)
 	case errors.Is(err, fs.ErrPermission):
@@ -217,6 +217,18 @@ func folderFault(data string, err error) error {
 	}
 	return fmt.Errorf("data folder %s: %w", data, err)
 }
+
+// inUse says that another process runs the instance. It unwraps to dirlock.ErrHeld.
+type inUse struct {
+	data   string
+	holder *dirlock.HeldError
+}
+
+func (e *inUse) Error() string {
+	return fmt.Sprintf("the data folder %s is in use by process %d: stop that one, or choose another with --data", e.data, e.holder.PID)
+}
+
+func (e *inUse) Unwrap() error { return e.holder }
 
 // readCredentials reads the clients of an instance, and makes them for a new one.
 func readCredentials(data string) (*credentials, error) {

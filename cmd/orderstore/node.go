@@ -78,7 +78,7 @@ func startNode(ctx context.Context, cfg config, roles []role, nc *nats.Conn, lis
 		n.listen, n.open, n.startAuth, n.startIntake, n.startRelay, n.startViews, n.serve,
 	} {
 		if err := step(ctx); err != nil {
-			n.stop()
+			n.stop(false)
 			return nil, err
 		}
 	}
@@ -223,17 +223,18 @@ func (n *node) serve(ctx context.Context) error {
 // address is where the node serves.
 func (n *node) address() string { return n.listener.Addr().String() }
 
-// stop ends the node, upstream first: no new requests, then what was committed goes out to the stream and into the views.
-func (n *node) stop() {
+// stop ends the node, upstream first: no new requests, then, in good order, what was committed goes out to the stream and into
+// the views. Otherwise that is left to the next start.
+func (n *node) stop(inOrder bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*drainWithin)
 	defer cancel()
 	n.stopServing(ctx)
 	stopCrew(n.intake)
-	if n.relay != nil && n.committer != nil && n.relay.Halted() == "" {
+	if inOrder && n.relay != nil && n.committer != nil && n.relay.Halted() == "" {
 		n.drain(ctx, "stream", n.relay.Published(), n.logTip.Position())
 	}
 	stopCrew(n.copying)
-	if n.projection != nil && n.relay != nil {
+	if inOrder && n.projection != nil && n.relay != nil {
 		n.drain(ctx, "views", n.viewTips[projection.OrderView], n.relay.Published().Position())
 	}
 	stopCrew(n.viewing)

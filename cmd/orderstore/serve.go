@@ -92,7 +92,7 @@ func (n *node) wait(ctx context.Context) error {
 	case err = <-n.failed:
 		n.log.ErrorContext(ctx, "stopping, a part has ended", "cause", err)
 	}
-	n.stop()
+	n.stop(err == nil)
 	return err
 }
 

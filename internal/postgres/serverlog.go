@@ -115,3 +115,30 @@ func explain(dir string, err error) error {
 	}
 	return err
 }
+
+// Ended says, once Exited is closed, why the server ended without being told to: by the last lines of its log.
+func (c *Cluster) Ended() error {
+	output, err := tailOf(c.logFile(), failureOutput)
+	switch {
+	case err != nil || output == "":
+		return fmt.Errorf("postgres has ended by itself (see %s)", c.logFile())
+	case diskFullText(output):
+		return diskFull(c.dir)
+	}
+	return fmt.Errorf("postgres has ended by itself: %s (see %s)", meaningfulLine(output), c.logFile())
+}
+
+// tailOf reads the last bytes of a file.
+func tailOf(path string, most int64) (string, error) {
+	file, err := os.Open(path) //nolint:gosec // the cluster's own log
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	content, err := io.ReadAll(io.NewSectionReader(file, max(info.Size()-most, 0), most))
+	return string(content), err
+}
