@@ -66,8 +66,8 @@ func checkAll(views []view, facts []fact) *fault {
 	for i := range facts {
 		var bad *fault
 		for _, v := range views {
-			err := facts[i].readable(v.needs())
-			if err == nil {
+			err := facts[i].readable(v.needs)
+			if err == nil && v.check != nil {
 				err = v.check(&facts[i])
 			}
 			if err == nil {

@@ -28,7 +28,7 @@ func newGeneration(p *Projection, stopped map[string]bool) *generation {
 
 // place takes a lane in; the first of those that go together leads.
 func (g *generation) place(l *lane) {
-	if g.leader == nil && l.views[0].pace() == together {
+	if g.leader == nil && l.views[0].pace == together {
 		g.leader = l
 		return
 	}
@@ -47,7 +47,7 @@ func (g *generation) joins(l *lane) <-chan *lane {
 func (g *generation) stopped(v view) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.halt[v.name()] = true
+	g.halt[v.name] = true
 }
 
 // run lets all lanes work. It returns nil when the leader has no view left: another lane has to lead.

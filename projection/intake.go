@@ -55,6 +55,13 @@ func (in *intake) room() int {
 	return max(0, in.size-len(in.waiting))
 }
 
+// len is how many records wait.
+func (in *intake) len() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.waiting)
+}
+
 // take gives what waits, up to limit, without waiting. The error comes once nothing waits any more.
 func (in *intake) take(limit int) ([]stream.Record, error) {
 	in.mu.Lock()

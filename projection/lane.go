@@ -8,10 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -28,7 +24,8 @@ type lane struct {
 	views    []view
 	at       checkpoint
 	folder   *folder
-	limit    int          // events in a batch; lower while looking for one that a view cannot take
+	flight   *flight      // the transaction on its way; nil while there is none
+	limit    int          // events in a transaction; lower while looking for one that a view cannot take
 	position atomic.Int64 // at.position, for others to look at
 }
 
@@ -51,13 +48,13 @@ func (l *lane) name() string {
 }
 
 func (l *lane) has(name string) bool {
-	return slices.ContainsFunc(l.views, func(v view) bool { return v.name() == name })
+	return slices.ContainsFunc(l.views, func(v view) bool { return v.name == name })
 }
 
 func (l *lane) needs() need {
 	n := needHeader
 	for _, v := range l.views {
-		n = max(n, v.needs())
+		n = max(n, v.needs)
 	}
 	return n
 }
@@ -88,7 +85,7 @@ func (l *lane) run(ctx context.Context) error {
 func (l *lane) diverged(ctx context.Context, err error) {
 	l.g.p.cfg.Logger.ErrorContext(ctx, "the log is not what the views were built from", "views", l.name(), "position", l.at.position, "cause", err)
 	for _, v := range l.views {
-		l.g.p.setStatus(v.name(), l.at.position, err.Error())
+		l.g.p.setStatus(v.name, l.at.position, err.Error())
 	}
 }
 
@@ -105,14 +102,21 @@ func (l *lane) follow(ctx context.Context) error {
 		cancel()
 		<-filled
 		follower.Close()
+		if l.flight != nil {
+			<-l.flight.landed
+			l.flight = nil
+		}
 	}()
-	for len(l.views) > 0 && !l.near() {
+	for len(l.views) > 0 && (l.flight != nil || !l.near()) {
 		var err error
 		select {
 		case <-ctx.Done():
 			err = ctx.Err()
 		case joiner := <-l.g.joins(l):
 			err = l.adopt(ctx, joiner)
+		case <-l.landed():
+			_, err = l.settle(ctx)
+			token(in.arrived) // what waits may have waited for this
 		case <-in.arrived:
 			err = l.drain(ctx, in)
 		}
@@ -123,8 +127,14 @@ func (l *lane) follow(ctx context.Context) error {
 	return nil
 }
 
-// drain applies what waits. It comes back after each batch, so that a lane can join meanwhile.
+// drain applies what waits. It comes back after each transaction, so that a lane can join meanwhile. Few events are not worth a
+// transaction of their own while another is on its way: they wait for it, and for those that come meanwhile.
 func (l *lane) drain(ctx context.Context, in *intake) error {
+	if in.len() < l.g.p.maxBatch/4 {
+		if _, err := l.settle(ctx); err != nil || len(l.views) == 0 {
+			return err
+		}
+	}
 	records, err := in.take(l.room())
 	if err != nil || len(records) == 0 {
 		return err
@@ -137,11 +147,11 @@ func (l *lane) room() int {
 	if !l.behind() {
 		return l.g.p.maxBatch
 	}
-	return int(min(int64(l.g.p.maxBatch), max(0, l.g.leader.position.Load()-l.at.position)))
+	return int(min(int64(l.g.p.maxBatch), max(0, l.g.leader.position.Load()-l.ahead().position)))
 }
 
 // behind says whether the lane is one that catches up with the leader.
-func (l *lane) behind() bool { return l != l.g.leader && l.views[0].pace() == together }
+func (l *lane) behind() bool { return l != l.g.leader && l.views[0].pace == together }
 
 func (l *lane) near() bool {
 	return l.behind() && l.g.leader.position.Load()-l.at.position <= int64(l.g.p.maxBatch/2)
@@ -149,6 +159,9 @@ func (l *lane) near() bool {
 
 // adopt brings a lane to this lane's position and takes its views over. It holds this lane up for at most joinTime.
 func (l *lane) adopt(ctx context.Context, joiner *lane) error {
+	if _, err := l.settle(ctx); err != nil {
+		return err
+	}
 	within, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
 	err := joiner.reach(within, l.at.position)
@@ -182,37 +195,103 @@ func (l *lane) reach(ctx context.Context, position int64) error {
 		if err != nil {
 			return err
 		}
-		if err := l.apply(ctx, records); err != nil {
+		if err := l.again(ctx, decode(records, l.needs())); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// apply writes the records in one transaction, or in several where a view cannot take one of them.
+// apply writes the records in one transaction, or in several where a view cannot take one of them. The last of these may still be
+// on its way when apply returns: the next one is prepared meanwhile.
 func (l *lane) apply(ctx context.Context, records []stream.Record) error {
 	facts := decode(records, l.needs())
 	for len(facts) > 0 && len(l.views) > 0 {
 		n := min(l.limit, len(facts))
-		err := l.write(ctx, facts[:n])
-		var bad *fault
+		q, err := l.prepare(ctx, facts[:n])
+		whole, flown := l.settle(ctx)
 		switch {
-		case err == nil:
-			facts = facts[n:]
-			l.limit = min(2*l.limit, l.g.p.maxBatch)
-		case errors.As(err, &bad):
-			if err := l.isolate(ctx, bad, n); err != nil {
-				return err
-			}
+		case flown != nil:
+			return flown
+		case !whole:
+			continue // it was prepared on top of a transaction that was not written
+		case err != nil:
+			err = l.isolate(ctx, err, n)
 		default:
+			l.flight = q.send(ctx, l.g.p)
+			facts = facts[n:]
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// isolate makes the next batch end before the event that cannot be taken, or stops the views that cannot take it.
-func (l *lane) isolate(ctx context.Context, bad *fault, n int) error {
+// settle waits for the transaction that is on its way. Where a view could not take it, the events are written again in smaller
+// ones, and whatever was prepared on top of it is void: then it was not whole.
+func (l *lane) settle(ctx context.Context) (whole bool, err error) {
+	f := l.flight
+	if f == nil {
+		return true, nil
+	}
+	<-f.landed
+	l.flight = nil
+	if f.err == nil {
+		l.committed(f)
+		return true, nil
+	}
+	if err := l.isolate(ctx, f.err, len(f.facts)); err != nil {
+		return false, err
+	}
+	return false, l.again(ctx, f.facts)
+}
+
+// again writes facts one transaction after the other.
+func (l *lane) again(ctx context.Context, facts []fact) error {
+	for len(facts) > 0 && len(l.views) > 0 {
+		n := min(l.limit, len(facts))
+		q, err := l.prepare(ctx, facts[:n])
+		if err == nil {
+			f := q.send(ctx, l.g.p)
+			<-f.landed
+			err = f.err
+			if err == nil {
+				l.committed(f)
+				facts = facts[n:]
+				continue
+			}
+		}
+		if err := l.isolate(ctx, err, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// landed is closed when the transaction that is on its way is done; it is nil while none is.
+func (l *lane) landed() <-chan struct{} {
+	if l.flight == nil {
+		return nil
+	}
+	return l.flight.landed
+}
+
+// ahead is where the lane will be once the transaction on its way is committed.
+func (l *lane) ahead() checkpoint {
+	if l.flight == nil {
+		return l.at
+	}
+	return l.flight.to
+}
+
+// isolate makes the next transaction end before the event that cannot be taken, or stops the views that cannot take it. It is given
+// what went wrong with n facts, and returns it when that was no view's fault.
+func (l *lane) isolate(ctx context.Context, err error, n int) error {
+	var bad *fault
+	if !errors.As(err, &bad) {
+		return err
+	}
 	l.forget()
 	if bad.index > 0 {
 		l.limit = bad.index
@@ -228,47 +307,38 @@ func (l *lane) isolate(ctx context.Context, bad *fault, n int) error {
 	}
 	for _, v := range bad.views {
 		l.g.stopped(v)
-		l.views = slices.DeleteFunc(l.views, func(have view) bool { return have.name() == v.name() })
+		l.views = slices.DeleteFunc(l.views, func(have view) bool { return have.name == v.name })
 	}
 	l.forget()
 	return nil
 }
 
-// write applies the facts to all views of the lane and moves their checkpoint, in one transaction. A *fault names views that
-// cannot take them; then nothing was written.
-func (l *lane) write(ctx context.Context, facts []fact) error {
+// prepare folds the facts and makes the transaction that writes all views of the lane and moves their checkpoint. A *fault names
+// views that cannot take the facts.
+func (l *lane) prepare(ctx context.Context, facts []fact) (*queued, error) {
 	if bad := checkAll(l.views, facts); bad != nil {
-		return bad
+		return nil, bad
 	}
 	b := &batch{facts: facts}
 	if l.needs() == needOrder {
 		orders, err := l.folder.fold(ctx, facts)
 		if err != nil {
-			return l.foldFault(err)
+			return nil, l.foldFault(err)
 		}
 		b.orders = orders
 	}
-	to := checkpoint{position: facts[len(facts)-1].Position, digest: facts[len(facts)-1].Digest}
-	q, err := l.queue(b, to)
-	if err != nil {
-		return err
-	}
-	began := l.g.p.cfg.Now()
-	if err := q.commit(ctx, l.g.p); err != nil {
-		return err
-	}
-	l.committed(to, len(facts), l.g.p.cfg.Now().Sub(began))
-	return nil
+	return queue(l.views, b, l.ahead())
 }
 
-func (l *lane) committed(to checkpoint, n int, took time.Duration) {
-	l.at = to
-	l.position.Store(to.position)
+func (l *lane) committed(f *flight) {
+	l.at = f.to
+	l.position.Store(f.to.position)
+	l.limit = min(2*l.limit, l.g.p.maxBatch)
 	m, name := l.g.p.metrics, l.name()
-	m.events.WithLabelValues(name).Add(float64(n))
-	m.batch.WithLabelValues(name).Observe(float64(n))
-	m.commit.WithLabelValues(name).Observe(took.Seconds())
-	l.g.p.advanced(l.views, to.position)
+	m.events.WithLabelValues(name).Add(float64(len(f.facts)))
+	m.batch.WithLabelValues(name).Observe(float64(len(f.facts)))
+	m.commit.WithLabelValues(name).Observe(f.took.Seconds())
+	l.g.p.advanced(l.views, f.to.position)
 }
 
 // foldFault adds whose fault it is: of all views that need orders.
@@ -278,65 +348,9 @@ func (l *lane) foldFault(err error) error {
 		return err
 	}
 	for _, v := range l.views {
-		if v.needs() == needOrder {
+		if v.needs == needOrder {
 			bad.views = append(bad.views, v)
 		}
 	}
 	return bad
-}
-
-// queued is a transaction ready to be sent: the checkpoint first, so that a second projector waits for the first and then
-// fails before it writes anything, then one statement a view.
-type queued struct {
-	batch  *pgx.Batch
-	views  []view // of the statements after the first
-	passed int    // statements that the server has answered without an error
-}
-
-func (l *lane) queue(b *batch, to checkpoint) (*queued, error) {
-	q := &queued{batch: &pgx.Batch{}}
-	q.add(advanceCheckpoints, namesOf(l.views), l.at.position, l.at.digest[:], to.position, to.digest[:])
-	for _, v := range l.views {
-		sql, args, err := v.statement(b)
-		if err != nil {
-			return nil, &fault{views: []view{v}, index: -1, cause: err}
-		}
-		if args != nil {
-			q.views = append(q.views, v)
-			q.add(sql, args...)
-		}
-	}
-	return q, nil
-}
-
-func (q *queued) add(sql string, args ...any) {
-	q.batch.Queue(sql, args...).Exec(func(pgconn.CommandTag) error {
-		q.passed++
-		return nil
-	})
-}
-
-func (q *queued) commit(ctx context.Context, p *Projection) error {
-	err := postgres.CommitBatch(ctx, p.cfg.Pool, q.batch)
-	if err == nil {
-		return nil
-	}
-	if q.passed > 0 && q.passed <= len(q.views) && refused(err) {
-		return &fault{views: []view{q.views[q.passed-1]}, index: -1, cause: err}
-	}
-	return movedError(err)
-}
-
-// refused tells whether the server did not want the rows themselves, which it will not want later either: values (class 22), constraints
-// (23), a table or column that is not there (42), sizes beyond its limits (54).
-func refused(err error) bool {
-	var pgErr *pgconn.PgError
-	if !errors.As(err, &pgErr) || len(pgErr.Code) != 5 {
-		return false
-	}
-	switch pgErr.Code[:2] {
-	case "22", "23", "42", "54":
-		return true
-	}
-	return false
 }

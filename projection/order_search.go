@@ -16,15 +16,9 @@ import (
 
 // orderSearch keeps what text search looks through: the reference, the lines' SKUs and names, and the texts among the
 // attributes, which is where notes are. Nothing of the customer is in it: that has to stay erasable.
-type orderSearch struct{}
-
-func (orderSearch) name() string { return OrderSearch }
-
-func (orderSearch) needs() need { return needPayload }
-
-func (orderSearch) pace() pace { return alone }
-
-func (orderSearch) check(*fact) error { return nil }
+func orderSearch() view {
+	return view{name: OrderSearch, needs: needPayload, pace: alone, statement: orderSearchStatement}
+}
 
 // maxSearch bounds what is kept of one order, in bytes. An order of a thousand lines is not found by its last ones.
 const maxSearch = 16 << 10
@@ -35,7 +29,7 @@ SELECT t.id, t.tenant, t.position, t.search, t.grams::int[]
 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[]) AS t (id, tenant, position, search, grams)
 ON CONFLICT (id) DO UPDATE SET position = excluded.position, search = excluded.search, grams = excluded.grams`
 
-func (orderSearch) statement(b *batch) (string, []any, error) {
+func orderSearchStatement(b *batch) (string, []any, error) {
 	var id []pgtype.UUID
 	var tenant, search, grams []string
 	var position []int64

@@ -9,15 +9,9 @@ import (
 )
 
 // orderView keeps each order's document and the columns that lists go by.
-type orderView struct{}
-
-func (orderView) name() string { return OrderView }
-
-func (orderView) needs() need { return needOrder }
-
-func (orderView) pace() pace { return together }
-
-func (orderView) check(*fact) error { return nil }
+func orderView() view {
+	return view{name: OrderView, needs: needOrder, pace: together, statement: orderViewStatement}
+}
 
 const upsertOrders = `
 INSERT INTO order_view (id, tenant, channel, external_ref, business_type, region, status, fulfillment_status, currency,
@@ -39,7 +33,7 @@ type orderColumns struct {
 	document                                                     [][]byte
 }
 
-func (orderView) statement(b *batch) (string, []any, error) {
+func orderViewStatement(b *batch) (string, []any, error) {
 	if len(b.orders) == 0 {
 		return "", nil, nil
 	}

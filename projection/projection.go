@@ -153,15 +153,15 @@ func (p *Projection) generation(ctx context.Context, stopped map[string]bool) er
 		return err
 	}
 	g := newGeneration(p, stopped)
-	for _, views := range byCheckpoint(p.views(), points, stopped) {
-		g.place(newLane(g, views, points[views[0].name()]))
+	for _, views := range byCheckpoint(allViews(), points, stopped) {
+		g.place(newLane(g, views, points[views[0].name]))
 	}
 	return g.run(ctx)
 }
 
-// views are made anew for each generation; none of them keeps anything between batches.
-func (p *Projection) views() []view {
-	return []view{orderView{}, taskInbox{}, timeline{}, orderSearch{}}
+// allViews are in the order of Views.
+func allViews() []view {
+	return []view{orderView(), taskInbox(), timeline(), orderSearch()}
 }
 
 // byCheckpoint groups the views that work together, those that are furthest first.
@@ -172,8 +172,8 @@ func byCheckpoint(views []view, points map[string]checkpoint, stopped map[string
 	}
 	groups := map[key][]view{}
 	for _, v := range views {
-		if !stopped[v.name()] {
-			k := key{at: points[v.name()], pace: v.pace()}
+		if !stopped[v.name] {
+			k := key{at: points[v.name], pace: v.pace}
 			groups[k] = append(groups[k], v)
 		}
 	}
@@ -182,7 +182,7 @@ func byCheckpoint(views []view, points map[string]checkpoint, stopped map[string
 		out = append(out, group)
 	}
 	slices.SortFunc(out, func(a, b []view) int {
-		return cmp.Compare(points[b[0].name()].position, points[a[0].name()].position)
+		return cmp.Compare(points[b[0].name].position, points[a[0].name].position)
 	})
 	return out
 }
@@ -208,8 +208,8 @@ func (p *Projection) load(ctx context.Context) (map[string]checkpoint, error) {
 // advanced is told after each commit.
 func (p *Projection) advanced(views []view, position int64) {
 	for _, v := range views {
-		p.setStatus(v.name(), position, "")
-		p.tips[v.name()].Advance(position)
+		p.setStatus(v.name, position, "")
+		p.tips[v.name].Advance(position)
 	}
 }
 
@@ -228,8 +228,8 @@ func (p *Projection) stop(ctx context.Context, all, stopping []view, at checkpoi
 		return err
 	}
 	for _, v := range stopping {
-		p.cfg.Logger.ErrorContext(ctx, "view stopped", "view", v.name(), "position", at.position, "cause", cause)
-		p.setStatus(v.name(), at.position, reason)
+		p.cfg.Logger.ErrorContext(ctx, "view stopped", "view", v.name, "position", at.position, "cause", cause)
+		p.setStatus(v.name, at.position, reason)
 	}
 	return nil
 }

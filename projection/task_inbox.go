@@ -11,15 +11,11 @@ import (
 )
 
 // taskInbox keeps each task's document by provider.
-type taskInbox struct{}
+func taskInbox() view {
+	return view{name: TaskInbox, needs: needOrder, pace: together, check: checkTaskInbox, statement: taskInboxStatement}
+}
 
-func (taskInbox) name() string { return TaskInbox }
-
-func (taskInbox) needs() need { return needOrder }
-
-func (taskInbox) pace() pace { return together }
-
-func (taskInbox) check(f *fact) error {
+func checkTaskInbox(f *fact) error {
 	if f.event.TaskID == "" {
 		return nil
 	}
@@ -68,7 +64,7 @@ type taskColumns struct {
 	document                       [][]byte
 }
 
-func (taskInbox) statement(b *batch) (string, []any, error) {
+func taskInboxStatement(b *batch) (string, []any, error) {
 	var c taskColumns
 	for _, o := range b.orders {
 		for _, t := range o.tasks {

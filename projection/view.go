@@ -27,20 +27,20 @@ const (
 )
 
 // view turns events into rows of one table. It is pure: the same batch gives the same statement.
-type view interface {
-	name() string
-	needs() need
-	pace() pace
-	// check says whether the view can take the event.
-	check(f *fact) error
+type view struct {
+	name  string
+	needs need
+	pace  pace
+	// check says whether the view can take the event. nil: it takes every one that it can read.
+	check func(f *fact) error
 	// statement is what writes the batch's rows. There is none when args is nil.
-	statement(b *batch) (sql string, args []any, err error)
+	statement func(b *batch) (sql string, args []any, err error)
 }
 
 func namesOf(views []view) []string {
 	names := make([]string, len(views))
 	for i, v := range views {
-		names[i] = v.name()
+		names[i] = v.name
 	}
 	return names
 }
