@@ -83,6 +83,8 @@ func (r *reader) fill(ctx context.Context, tx pgx.Tx, p *page, whose party, afte
 	if len(p.Events) == limit {
 		p.ScannedTo = p.Events[limit-1].Position
 	}
+	// A party that comes from a read node that was further keeps its place until this one is there too.
+	p.ScannedTo = max(p.ScannedTo, after)
 	return nil
 }
 

@@ -56,7 +56,7 @@ func DefaultScopes(kind Kind) []string {
 	case KindAuxiliary:
 		return []string{ScopeOrdersRead, ScopeAuxiliaryWrite, ScopeSubscriptionsWrite}
 	case KindOperator:
-		return []string{ScopeAdmin}
+		return []string{ScopeAdmin, ScopeOrdersRead}
 	}
 	return nil
 }

@@ -1,0 +1,147 @@
+package broadcast
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/pgtest"
+	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/migrations"
+)
+
+// side is a read side that the test writes to, as a projector would.
+type side struct {
+	t    *testing.T
+	pool *pgxpool.Pool
+	tip  *stream.Tip
+	api  *api
+}
+
+func readSide(t *testing.T) *side {
+	t.Helper()
+	s := &side{t: t, pool: pgtest.Database(t, migrations.Read, "read"), tip: &stream.Tip{}}
+	_, err := s.pool.Exec(t.Context(), `INSERT INTO checkpoints (view, position, digest) VALUES ('timeline', 0, $1), ('order_view', 0, $1)`, make([]byte, 32))
+	require.NoError(t, err)
+	hub := NewHub(s.pool, s.tip, discard())
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = hub.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	s.api = &api{reader: &reader{pool: s.pool}, hub: hub, tip: s.tip}
+	return s
+}
+
+// tell projects one event and makes it readable up to a position.
+func (s *side) tell(position int64, tenant, provider string) {
+	s.t.Helper()
+	e := events.New(events.TaskOffered, time.Now(), &events.Offered{})
+	e.Tenant, e.Provider, e.OrderID = tenant, provider, uuid.NewString()
+	body, err := e.Encode()
+	require.NoError(s.t, err)
+	_, err = s.pool.Exec(s.t.Context(), `INSERT INTO timeline (position, tenant, provider, order_id, event) VALUES ($1, $2, $3, $4::text::uuid, $5)`,
+		position, tenant, provider, e.OrderID, body)
+	require.NoError(s.t, err)
+}
+
+func (s *side) reach(view string, position int64) {
+	s.t.Helper()
+	_, err := s.pool.Exec(s.t.Context(), `UPDATE checkpoints SET position = $2 WHERE view = $1`, view, position)
+	require.NoError(s.t, err)
+}
+
+func positions(p *page) []int64 {
+	all := []int64{}
+	for i := range p.Events {
+		all = append(all, p.Events[i].Position)
+	}
+	return all
+}
+
+func TestFeedGivesEachPartyItsOwn(t *testing.T) {
+	t.Parallel()
+	s := readSide(t)
+	s.tell(1, "demo", "acme")
+	s.tell(2, "demo", "other")
+	s.tell(3, "shop", "acme")
+	s.tell(4, "demo", "acme")
+	s.reach("timeline", 4)
+	s.reach("order_view", 4)
+	for _, c := range []struct {
+		who   auth.Identity
+		after int64
+		limit int
+		want  []int64
+		to    int64
+	}{
+		{auth.Identity{Kind: auth.KindUser, Tenant: "demo"}, 0, 500, []int64{1, 2, 4}, 4},
+		{auth.Identity{Kind: auth.KindUser, Tenant: "nobody"}, 0, 500, []int64{}, 4},
+		{auth.Identity{Kind: auth.KindProvider, Provider: "acme"}, 0, 500, []int64{1, 3, 4}, 4},
+		{auth.Identity{Kind: auth.KindProvider, Provider: "acme"}, 0, 2, []int64{1, 3}, 3},
+		{auth.Identity{Kind: auth.KindProvider, Provider: "acme"}, 3, 2, []int64{4}, 4},
+		{auth.Identity{Kind: auth.KindAuxiliary}, 1, 500, []int64{2, 3, 4}, 4},
+		{auth.Identity{Kind: auth.KindAuxiliary, Tenant: "shop"}, 0, 500, []int64{3}, 4},
+		{auth.Identity{Kind: auth.KindUser, Tenant: "demo"}, 90, 500, []int64{}, 90},
+	} {
+		p, err := s.api.await(t.Context(), c.who, asked{after: c.after}, c.limit, 0)
+		require.NoError(t, err)
+		require.Equal(t, c.want, positions(p))
+		require.Equal(t, c.to, p.ScannedTo)
+	}
+}
+
+// TestFeedIsNeverAheadOfTheOrders: an event is told only once its order can be read, whichever view is behind.
+func TestFeedIsNeverAheadOfTheOrders(t *testing.T) {
+	t.Parallel()
+	s := readSide(t)
+	s.tell(1, "demo", "acme")
+	s.tell(2, "demo", "acme")
+	s.reach("timeline", 2)
+	s.reach("order_view", 1)
+	p, err := s.api.await(t.Context(), auth.Identity{Kind: auth.KindUser, Tenant: "demo"}, asked{}, 500, 0)
+	require.NoError(t, err)
+	require.Equal(t, []int64{1}, positions(p))
+	require.Equal(t, int64(1), p.ScannedTo)
+}
+
+func TestLongPollIsWokenByItsOwnNewsAlone(t *testing.T) {
+	t.Parallel()
+	s := readSide(t)
+	answer := make(chan *page, 1)
+	go func() {
+		p, err := s.api.await(context.Background(), auth.Identity{Kind: auth.KindProvider, Provider: "acme"}, asked{}, 500, time.Minute)
+		if err != nil {
+			t.Errorf("await: %v", err)
+		}
+		answer <- p
+	}()
+	news := func(position int64, provider string) {
+		s.tell(position, "demo", provider)
+		s.reach("order_view", position)
+		s.reach("timeline", position)
+		s.tip.Advance(position)
+	}
+	news(1, "other")
+	news(2, "other")
+	news(3, "acme")
+	select {
+	case p := <-answer:
+		require.Equal(t, []int64{3}, positions(p))
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody was woken")
+	}
+}
+
+func TestAnIdentityThatIsNobodysHearsNothing(t *testing.T) {
+	t.Parallel()
+	require.False(t, mayHear(auth.Identity{Kind: auth.KindUser}))
+	require.False(t, mayHear(auth.Identity{Kind: auth.KindProvider}))
+	require.False(t, mayHear(auth.Identity{}))
+	require.True(t, mayHear(auth.Identity{Kind: auth.KindUser, Tenant: "demo"}))
+}
