@@ -189,3 +189,32 @@ func TestTimelinePages(t *testing.T) {
 	require.Equal(t, []string{"task.offered"}, kinds)
 	w.get("beta", fmt.Sprintf("/v1/orders/%s/timeline?cursor=%s", g.id, next)).problem(http.StatusBadRequest, fault.BadCursor)
 }
+
+// What few orders have is found behind the many that are looked through one by one.
+func TestTextSearchBeyondTheWalk(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	var want []string
+	for range 3 {
+		want = append(want, w.store(given{names: []string{"Übergröße 特殊 Qx"}, status: "completed"}).id)
+	}
+	w.store(given{names: []string{"Übergröße 特殊"}, tenant: "other"})
+	w.exec(w.read, `INSERT INTO order_view SELECT gen_random_uuid(), 'demo', 'web', 'M-' || n, 'hotel', 'default', 'routed', 'unfulfilled', 'EUR', n,
+		$1::timestamptz + n * interval '1 second', $1, 1, 5, '{}' FROM generate_series(1, $2) n`, w.base.Add(time.Hour), walkLimit+100)
+	w.exec(w.read, `INSERT INTO order_search SELECT id, tenant, position, lower(external_ref), '{}' FROM order_view WHERE document = '{}'`)
+	slices.Reverse(want)
+	for _, text := range []string{"übergröße", "特殊", "特", "QX", "größe 特殊 q"} {
+		for _, filters := range []string{"", "&status=completed", "&sort=-updated_at"} {
+			query := "/v1/orders?limit=2&text=" + url.QueryEscape(text) + filters
+			if filters == "&sort=-updated_at" {
+				query += "&created_before=" + url.QueryEscape(w.base.Add(time.Hour).Format(time.RFC3339))
+			}
+			first, next := w.get("demo", query).at(w.position).items("id")
+			rest, end := w.get("demo", query+"&cursor="+next).items("id")
+			require.Equal(t, want, append(first, rest...), "%s", query)
+			require.Empty(t, end)
+		}
+	}
+	ids, _ := w.get("demo", "/v1/orders?limit=3&text=m-").items("id")
+	require.Len(t, ids, 3)
+}

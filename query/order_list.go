@@ -129,7 +129,7 @@ type place struct {
 	ID    string `json:"i"`
 }
 
-// statement is the list's SQL, put together from constants; every value is bound.
+// statement is a list's SQL, put together from constants; every value is bound.
 type statement struct {
 	where []string
 	args  []any
@@ -139,30 +139,37 @@ type statement struct {
 func (st *statement) bind(condition string, values ...any) {
 	names := make([]any, len(values))
 	for i, value := range values {
-		st.args = append(st.args, value)
-		names[i] = "$" + strconv.Itoa(len(st.args))
+		names[i] = st.arg(value)
 	}
 	st.where = append(st.where, fmt.Sprintf(condition, names...))
 }
 
+// arg binds a value and gives the name by which the SQL calls it.
+func (st *statement) arg(value any) string {
+	st.args = append(st.args, value)
+	return "$" + strconv.Itoa(len(st.args))
+}
+
+func (st *statement) conditions() string { return strings.Join(st.where, " AND ") }
+
+// selectSeen is the position that all the views which a list is made from reflect.
+func (st *statement) selectSeen(views []string) string {
+	return "SELECT min(position) AS checkpoint FROM checkpoints WHERE view = ANY (" + st.arg(views) + ")"
+}
+
+// listed is what is read of each order of a list.
+const listed = "v.id::text, v.placed_at, v.updated_at, v.total, v.document"
+
+// by is the ORDER BY of the list.
+func (s sorting) by() string {
+	return " ORDER BY v." + s.column + " " + s.direction() + ", v.id " + s.direction()
+}
+
 func (f filter) statement(s sorting, after *place, limit int) (string, []any) {
-	st := &statement{args: []any{f.views()}}
-	st.bind("v.tenant = %s", f.tenant)
-	f.conditions(st)
-	if after != nil {
-		st.bind("(v."+s.column+", v.id) "+s.sign()+" (%s, %s)", s.value(after.Value), after.ID)
-	}
-	st.args = append(st.args, limit)
-	join := ""
-	if f.text != "" {
-		join = " JOIN order_search s ON s.id = v.id"
-	}
-	order := " ORDER BY v." + s.column + " " + s.direction() + ", v.id " + s.direction()
-	sql := `SELECT c.position AS checkpoint, v.id::text, v.placed_at, v.updated_at, v.total, v.document
-FROM (SELECT min(c.position) AS position FROM checkpoints c WHERE c.view = ANY ($1)) c LEFT JOIN LATERAL (
-    SELECT v.id, v.placed_at, v.updated_at, v.total, v.document FROM order_view v` + join + `
-    WHERE ` + strings.Join(st.where, " AND ") + order + ` LIMIT $` + strconv.Itoa(len(st.args)) + `
-) v ON true` + order
+	st := &statement{}
+	f.bind(st, s, after)
+	sql := "SELECT c.checkpoint, " + listed + " FROM (" + st.selectSeen([]string{viewOrders}) + ") c LEFT JOIN LATERAL (" +
+		"SELECT * FROM order_view v WHERE " + st.conditions() + s.by() + " LIMIT " + st.arg(limit) + ") v ON true" + s.by()
 	return sql, append([]any{planned}, st.args...)
 }
 
@@ -174,7 +181,9 @@ func (s sorting) value(v int64) any {
 	return time.UnixMicro(v).UTC()
 }
 
-func (f filter) conditions(st *statement) {
+// bind adds the conditions on order_view.
+func (f filter) bind(st *statement, s sorting, after *place) {
+	st.bind("v.tenant = %s", f.tenant)
 	switch len(f.status) {
 	case 0:
 	case 1:
@@ -199,18 +208,15 @@ func (f filter) conditions(st *statement) {
 	if !f.before.IsZero() {
 		st.bind("v.placed_at < %s", f.before)
 	}
-	if f.text == "" {
-		return
-	}
-	st.bind("s.tenant = %s AND s.search LIKE %s", f.tenant, searchtext.Contains(f.text))
-	if grams := searchtext.QueryGrams(f.tenant, f.text); len(grams) > 0 {
-		st.bind("s.grams @> %s::int[]", grams)
+	if after != nil {
+		st.bind("(v."+s.column+", v.id) "+s.sign()+" (%s, %s)", s.value(after.Value), after.ID)
 	}
 }
 
 // listRow is an order of a list, or the lack of one, with the position at which that was so.
 type listRow struct {
 	Checkpoint *int64     `db:"checkpoint"`
+	Walked     int        `db:"walked"` // orders that were looked through for a text
 	ID         *string    `db:"id"`
 	PlacedAt   *time.Time `db:"placed_at"`
 	UpdatedAt  *time.Time `db:"updated_at"`
@@ -240,11 +246,19 @@ type orderPage struct {
 }
 
 func readOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorting, after *place, limit int) (orderPage, error) {
+	if f.text != "" {
+		return searchOrders(ctx, db, f, s, after, limit)
+	}
 	sql, args := f.statement(s, after, limit+1)
 	var rows []listRow
 	if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
 		return orderPage{}, fmt.Errorf("list orders: %w", err)
 	}
+	return pageOf(rows, s, limit), nil
+}
+
+// pageOf makes a page of the rows that were read, of which one more than the limit means that there is another page.
+func pageOf(rows []listRow, s sorting, limit int) orderPage {
 	var page orderPage
 	for _, row := range rows {
 		if row.Checkpoint != nil {
@@ -259,7 +273,7 @@ func readOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorting
 		}
 		page.items, page.last = append(page.items, row.Document), row.place(s)
 	}
-	return page, nil
+	return page
 }
 
 // tenantOf is whose orders are listed: a client that is not of one tenant has to name it.

@@ -1,0 +1,68 @@
+package query
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/orderstore/orderstore/internal/searchtext"
+)
+
+// walkLimit is how many orders are looked through one by one before the index is asked. What one order in fifty has fills a page
+// by then, and the index would give a large part of all orders, to be sorted for that one page; what is rarer is what the index
+// is for. Postgres cannot tell the two apart: it takes the pieces of a word for independent of each other.
+const walkLimit = 2500
+
+// searchOrders gives a page of the orders that have a text.
+func searchOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorting, after *place, limit int) (orderPage, error) {
+	var rows []listRow
+	sql, args := f.walk(s, after, limit+1)
+	if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
+		return orderPage{}, fmt.Errorf("look through orders: %w", err)
+	}
+	if len(rows) > limit || len(rows) > 0 && rows[0].Walked < walkLimit {
+		return pageOf(rows, s, limit), nil
+	}
+	rows = nil
+	sql, args = f.lookup(s, after, limit+1)
+	if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
+		return orderPage{}, fmt.Errorf("search orders: %w", err)
+	}
+	return pageOf(rows, s, limit), nil
+}
+
+// found is the rest of both statements: the documents of the hits, with the position that they reflect.
+func (st *statement) found(s sorting, walked string) string {
+	return " SELECT c.checkpoint, " + walked + " AS walked, " + listed + " FROM (" + st.selectSeen([]string{viewOrders, viewSearch}) +
+		") c LEFT JOIN (SELECT v.* FROM hits h JOIN order_view v ON v.id = h.id) v ON true" + s.by()
+}
+
+// walk takes the list's first orders and keeps those that have the text.
+func (f filter) walk(s sorting, after *place, limit int) (string, []any) {
+	st := &statement{}
+	f.bind(st, s, after)
+	sql := "WITH walked AS MATERIALIZED (SELECT v.id, v." + s.column + " FROM order_view v WHERE " + st.conditions() + s.by() +
+		" LIMIT " + st.arg(walkLimit) + "), hits AS MATERIALIZED (SELECT v.id FROM walked v JOIN order_search s ON s.id = v.id WHERE s.search LIKE " +
+		st.arg(searchtext.Contains(f.text)) + s.by() + " LIMIT " + st.arg(limit) + ")" + st.found(s, "(SELECT count(*) FROM walked)")
+	return sql, append([]any{planned}, st.args...)
+}
+
+// lookup asks the index for all orders that have the text, and takes the list's first of them. A text of one or two letters has
+// nothing to ask the index for: all of the tenant's orders are looked through, as long as the time for a page allows.
+func (f filter) lookup(s sorting, after *place, limit int) (string, []any) {
+	st := &statement{}
+	f.bind(st, s, after)
+	like := "s.search LIKE " + st.arg(searchtext.Contains(f.text))
+	grams := searchtext.QueryGrams(f.tenant, f.text)
+	matching := "order_search s ON s.id = v.id AND " + like
+	with := "WITH "
+	if len(grams) > 0 {
+		with = "WITH matching AS MATERIALIZED (SELECT s.id FROM order_search s WHERE s.grams @> " + st.arg(grams) + "::int[] AND s.tenant = " +
+			st.arg(f.tenant) + " AND " + like + "), "
+		matching = "matching s ON s.id = v.id"
+	}
+	sql := with + "hits AS MATERIALIZED (SELECT v.id FROM order_view v JOIN " + matching + " WHERE " + st.conditions() + s.by() +
+		" LIMIT " + st.arg(limit) + ")" + st.found(s, "0")
+	return sql, append([]any{planned}, st.args...)
+}
