@@ -14,6 +14,10 @@ import (
 const (
 	// How long the leader waits at most for a lane to do the last of those.
 	joinTime = 2 * time.Second
+	// A view that goes alone leaves the processors to the leader while that has a backlog: it then works one part of the time
+	// and rests yieldParts parts, at most yieldMost long.
+	yieldParts = 4
+	yieldMost  = time.Second
 	// Before a log that does not chain is read again: somebody has to mend it.
 	divergedPause = 5 * time.Second
 )
@@ -27,6 +31,8 @@ type lane struct {
 	flight   *flight      // the transaction on its way; nil while there is none
 	limit    int          // events in a transaction; lower while looking for one that a view cannot take
 	position atomic.Int64 // at.position, for others to look at
+	busy     atomic.Bool  // more waits than is worth a transaction of its own
+	worked   time.Duration
 }
 
 func newLane(g *generation, views []view, at checkpoint) *lane {
@@ -130,16 +136,28 @@ func (l *lane) follow(ctx context.Context) error {
 // drain applies what waits. It comes back after each transaction, so that a lane can join meanwhile. Few events are not worth a
 // transaction of their own while another is on its way: they wait for it, and for those that come meanwhile.
 func (l *lane) drain(ctx context.Context, in *intake) error {
-	if in.len() < l.g.p.maxBatch/4 {
+	l.busy.Store(in.len() >= l.g.p.maxBatch/4)
+	if !l.busy.Load() {
 		if _, err := l.settle(ctx); err != nil || len(l.views) == 0 {
 			return err
 		}
+	}
+	if err := l.yield(ctx); err != nil {
+		return err
 	}
 	records, err := in.take(l.room())
 	if err != nil || len(records) == 0 {
 		return err
 	}
 	return l.apply(ctx, records)
+}
+
+// yield rests a view that goes alone while the leader is busy.
+func (l *lane) yield(ctx context.Context) error {
+	if l.views[0].pace == together || l.g.leader == nil || !l.g.leader.busy.Load() {
+		return nil
+	}
+	return pause(ctx, min(yieldParts*l.worked, yieldMost))
 }
 
 // room is how many events the lane may take: one that catches up never goes past the leader.
@@ -334,6 +352,7 @@ func (l *lane) committed(f *flight) {
 	l.at = f.to
 	l.position.Store(f.to.position)
 	l.limit = min(2*l.limit, l.g.p.maxBatch)
+	l.worked = f.took
 	m, name := l.g.p.metrics, l.name()
 	m.events.WithLabelValues(name).Add(float64(len(f.facts)))
 	m.batch.WithLabelValues(name).Observe(float64(len(f.facts)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -42,29 +43,24 @@ func (t Tips) Position(view string) int64 {
 }
 
 const (
-	pollPause   = 5 * time.Millisecond // between looks at the checkpoints while somebody waits
+	pollWaiting = 5 * time.Millisecond  // between looks at the checkpoints while a request waits for one
+	pollIdle    = 20 * time.Millisecond // while none does: streams and long polls still want to hear of new events
 	pollTrouble = 250 * time.Millisecond
 	pollTimeout = 2 * time.Second
 )
 
-// Poller is the positions of a read database that another process projects to. One look at the checkpoints serves all that wait,
-// and there is none while nobody does.
+// Poller is the positions of a read database that another process projects to. One look at the checkpoints serves all that wait.
 type Poller struct {
 	pool    *pgxpool.Pool
 	log     *slog.Logger
 	tips    map[string]*stream.Tip
-	waiting chan struct{} // one token for each that waits
+	waiting atomic.Int64
 	asked   chan struct{} // holds a token when somebody may have begun to wait
 }
 
-// maxWaiting bounds how many wait at once for the read database to catch up.
-const maxWaiting = 10_000
-
 // NewPoller makes a poller. It works while Run does.
 func NewPoller(pool *pgxpool.Pool, log *slog.Logger) *Poller {
-	p := &Poller{
-		pool: pool, log: log, tips: map[string]*stream.Tip{}, waiting: make(chan struct{}, maxWaiting), asked: make(chan struct{}, 1),
-	}
+	p := &Poller{pool: pool, log: log, tips: map[string]*stream.Tip{}, asked: make(chan struct{}, 1)}
 	for _, view := range []string{viewOrders, viewSearch, viewTasks, viewTimeline} {
 		p.tips[view] = new(stream.Tip)
 	}
@@ -74,7 +70,7 @@ func NewPoller(pool *pgxpool.Pool, log *slog.Logger) *Poller {
 // Name is the worker's name.
 func (p *Poller) Name() string { return "positions" }
 
-// Tip is the position of a view as it was last seen; nil for an unknown view. It moves only while somebody waits in Wait.
+// Tip is the position of a view as it was last seen; nil for an unknown view.
 func (p *Poller) Tip(view string) *stream.Tip { return p.tips[view] }
 
 // Position implements Positions.
@@ -85,12 +81,8 @@ func (p *Poller) Wait(ctx context.Context, view string, at int64) error {
 	if p.Position(view) >= at {
 		return nil
 	}
-	select {
-	case p.waiting <- struct{}{}:
-	default:
-		return fault.New(fault.Overloaded, "too many requests wait for the read side").Retry(retryAfter)
-	}
-	defer func() { <-p.waiting }()
+	p.waiting.Add(1)
+	defer p.waiting.Add(-1)
 	select {
 	case p.asked <- struct{}{}:
 	default:
@@ -98,23 +90,40 @@ func (p *Poller) Wait(ctx context.Context, view string, at int64) error {
 	return Tips(p.Tip).Wait(ctx, view, at)
 }
 
-// Run looks at the checkpoints whenever somebody waits, until ctx ends.
+// Run looks at the checkpoints until ctx ends, which it returns the error of.
 func (p *Poller) Run(ctx context.Context) error {
+	away := false
 	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-p.asked:
+		err := p.look(ctx)
+		if err != nil && ctx.Err() == nil && !away {
+			p.log.WarnContext(ctx, "checkpoints of the read database cannot be read", "cause", err)
 		}
-		for len(p.waiting) > 0 && ctx.Err() == nil {
-			wait := pollPause
-			if err := p.look(ctx); err != nil && ctx.Err() == nil {
-				p.log.WarnContext(ctx, "checkpoints of the read database cannot be read", "cause", err)
-				wait = pollTrouble
-			}
-			pause(ctx, wait)
+		away = err != nil
+		if err := p.rest(ctx, away); err != nil {
+			return err
 		}
 	}
+}
+
+// rest waits until the next look is due.
+func (p *Poller) rest(ctx context.Context, away bool) error {
+	wait, asked := pollIdle, p.asked
+	switch {
+	case away:
+		wait, asked = pollTrouble, nil
+	case p.waiting.Load() > 0:
+		wait, asked = pollWaiting, nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-asked:
+		pause(ctx, pollWaiting)
+	case <-timer.C:
+	}
+	return ctx.Err()
 }
 
 const selectPositions = `SELECT view, position FROM checkpoints`

@@ -17,7 +17,7 @@ import (
 const gramLen = 3
 
 // Fold gives the form in which texts are compared: compatibility forms are one (NFKC), case does not count, any white space is
-// one space, and characters that no text has are left out. A text that contains another still does after both are folded.
+// one space, and characters that no text has are left out.
 func Fold(s string) string {
 	if !norm.NFKC.IsNormalString(s) {
 		s = norm.NFKC.String(s)
