@@ -199,7 +199,9 @@ func clean(s string) string {
 }
 
 // displayName leaves out the one character that net/mail writes into an encoded word where RFC 2047 does not allow it.
-func displayName(name string) string { return strings.ReplaceAll(name, `\`, "") }
+func displayName(name string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(name, `\`, "")), " ")
+}
 
 // usableAddress gives the address in the form in which it is sent to, its domain in ASCII; false for what is no plain
 // address: with a display name, quoting, comments, blanks or control characters, or too long.

@@ -44,7 +44,10 @@ INSERT INTO outbox (system, position, channel, order_id, state, next_at, payload
 SELECT $1, e.position, e.channel, e.order_id::uuid, CASE WHEN e.position <= $2 THEN 'suppressed' ELSE 'queued' END, $3,
        CASE WHEN e.position <= $2 THEN NULL ELSE e.payload END, $3
 FROM unnest($4::bigint[], $5::text[], $6::text[], $7::bytea[]) AS e (position, channel, order_id, payload)
-ON CONFLICT (system, position, channel) DO NOTHING`
+ON CONFLICT (system, position, channel) DO UPDATE SET position = outbox.position`
+
+// The update changes nothing and locks the row: a sender that is just noting what became of it is waited for, or waits, so that
+// one of the two sees what the other has written.
 
 // queue writes effects to be made after the commit. One that is known already stays as it is: sent, or still to be.
 func queue(ctx context.Context, tx pgx.Tx, system string, batch Batch, effects []Effect) error {

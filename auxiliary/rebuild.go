@@ -14,7 +14,7 @@ const restartCheckpoint = `
 UPDATE checkpoints SET quiet_to = greatest(quiet_to, position), position = 0, digest = $2, stopped = '' WHERE system = $1`
 
 // Rebuild forgets what a system computed and lets it begin again with the first event. Outside effects of the events that it
-// has handled before are not made again; those that are still queued are made. A runner that is running the system notices.
+// has handled before are not made again; those that are still queued are made. A runner that is running the system notices within a second or two.
 func Rebuild(ctx context.Context, pool *pgxpool.Pool, system System) error {
 	err := postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, selectCheckpoint+` FOR UPDATE`, system.Name()); err != nil {

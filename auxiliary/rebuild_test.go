@@ -2,6 +2,7 @@ package auxiliary
 
 import (
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,26 +57,35 @@ func TestARebuildSendsNothingAgain(t *testing.T) {
 	assert.Equal(t, 1, suppressed, "the one whose sending is no longer known")
 }
 
+// What is queued when a rebuild begins is sent while the records are made anew, and each sees the other's work.
 func TestARebuildSendsWhatWasStillQueued(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	order := placed(&events.Customer{Email: "a@example.com"})
-	h.append(order)
+	all := someOrders(10, 100)
+	h.append(all...)
 	pace := quick()
 	pace.Resend = Backoff{First: testWithin, Most: testWithin}
 	r := h.runner(pace, &silent{h.notices(h.folder())})
 	stop := start(t, r)
-	h.reached(r, NoticesName, 1)
-	h.eventually("it was tried", nil, `SELECT failure <> '' FROM outbox`)
+	h.reached(r, NoticesName, h.position)
+	h.eventually("all were tried", nil, `SELECT NOT EXISTS (SELECT FROM outbox WHERE failure = '')`)
 	stop()
-	require.NoError(t, Rebuild(t.Context(), h.aux, h.notices(h.folder())))
 	_, err := h.aux.Exec(t.Context(), `UPDATE outbox SET next_at = now()`)
 	require.NoError(t, err)
-	r = h.runner(quick(), h.notices(h.folder()))
+
+	to := &target{Target: h.folder()}
+	pace = quick()
+	pace.Batch = 5
+	r = h.runner(pace, h.notices(to))
+	rebuild := sync.OnceValue(func() error { return Rebuild(t.Context(), h.aux, h.notices(to)) })
+	to.before = func(int64) error { return rebuild() }
 	start(t, r)
-	h.reached(r, NoticesName, 1)
 	h.drained()
-	assert.Equal(t, []string{"1.eml"}, h.mails())
+	h.eventually("it is at the end again", []any{h.position}, `SELECT position = $1 AND quiet_to = $1 FROM checkpoints`)
+	assert.Len(t, to.count, wanted(all))
+	for position, n := range to.count {
+		assert.Equal(t, 1, n, "mail of event %d", position)
+	}
 	h.verified()
 }
 

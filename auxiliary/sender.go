@@ -1,9 +1,11 @@
 package auxiliary
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -198,6 +200,8 @@ func (s *sender) settle(ctx context.Context) {
 				break gather
 			}
 		}
+		// In the order in which they are queued, so that two transactions that meet wait for each other one way.
+		slices.SortFunc(outcomes, func(a, b outcome) int { return cmp.Compare(a.effect.Position, b.effect.Position) })
 		s.write(ctx, outcomes)
 		s.mu.Lock()
 		s.inHand -= len(outcomes)

@@ -88,6 +88,19 @@ func (w *worker) follow(ctx context.Context) error {
 	}
 	w.note(func(s *Status) { s.Position = cp.position })
 	w.tip.Set(cp.position)
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel(nil)
+	watching.Go(func() { w.watch(ctx, cancel) })
+	err = w.readOn(ctx, cp)
+	if errors.Is(context.Cause(ctx), errMoved) {
+		return errMoved
+	}
+	return err
+}
+
+func (w *worker) readOn(ctx context.Context, cp checkpoint) error {
 	source := w.cfg.NewFollower(w.system.Name(), cp.position, cp.digest)
 	defer source.Close()
 	for {
@@ -100,6 +113,18 @@ func (w *worker) follow(ctx context.Context) error {
 		}
 		if len(records) < w.cfg.Pace.Batch {
 			pause(ctx, w.cfg.Pace.Linger)
+		}
+	}
+}
+
+// watch looks whether the system was sent back by a rebuild, which a worker that waits for the next event would not notice.
+func (w *worker) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	for ctx.Err() == nil {
+		pause(ctx, w.cfg.Pace.Look)
+		here := w.tip.Position()
+		cp, err := scanCheckpoint(w.cfg.Pool.QueryRow(ctx, selectCheckpoint, w.system.Name()))
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && cp.position < here {
+			cancel(errMoved)
 		}
 	}
 }
