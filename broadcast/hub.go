@@ -13,6 +13,7 @@ import (
 
 const (
 	hubBatch = 5000                   // positions looked at in one query
+	hubFew   = 4                      // so few who wait are all woken: looking whom the news is for costs more
 	hubRetry = 200 * time.Millisecond // after trouble with the database
 )
 
@@ -57,6 +58,10 @@ func (h *Hub) Run(ctx context.Context) error {
 			await(ctx, changed, time.Minute)
 			continue
 		}
+		if h.wakeFew() {
+			last = tip
+			continue
+		}
 		parties, next, err := h.news(ctx, last, min(tip, last+hubBatch))
 		if err != nil {
 			if ctx.Err() == nil {
@@ -87,6 +92,23 @@ func (h *Hub) news(ctx context.Context, after, to int64) ([]party, int64, error)
 		return nil, after, fmt.Errorf("read timeline: %w", err)
 	}
 	return parties, to, nil
+}
+
+// wakeFew wakes everybody, if only few wait.
+func (h *Hub) wakeFew() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, all := range h.waiting {
+		n += len(all)
+	}
+	if n > hubFew {
+		return false
+	}
+	for p := range h.waiting {
+		h.wakeOne(p)
+	}
+	return true
 }
 
 // wake wakes the tenant, the provider, and those who hear everything.

@@ -43,8 +43,9 @@ type Waker interface{ Changed() <-chan struct{} }
 // RelayConfig is what a relay works with.
 type RelayConfig struct {
 	NATS   *nats.Conn
-	Pool   *pgxpool.Pool // of the primary: the log and the lease
-	Waker  Waker         // nil: the log is polled only
+	Pool   *pgxpool.Pool  // of the primary: the log and the lease
+	Waker  Waker          // nil: the log is polled only
+	Recent *stream.Recent // what this process has appended; nil: all is read from the log
 	Limits stream.Limits
 	Logger *slog.Logger
 }
@@ -126,7 +127,7 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 		if r.cfg.Waker != nil {
 			changed = r.cfg.Waker.Changed()
 		}
-		records, err := r.log.Read(ctx, last, relayBatch)
+		records, err := r.next(ctx, last)
 		if err != nil {
 			return err
 		}
@@ -149,6 +150,16 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// next gives the records after a position: those that this process has just committed from memory, others from the log.
+func (r *Relay) next(ctx context.Context, last int64) ([]stream.Record, error) {
+	if r.cfg.Recent != nil {
+		if records := r.cfg.Recent.After(last, relayBatch); len(records) > 0 {
+			return records, nil
+		}
+	}
+	return r.log.Read(ctx, last, relayBatch)
 }
 
 // stillThere checks that the stream ends where this relay left it: one that was lost is refilled without waiting for an event.

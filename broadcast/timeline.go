@@ -24,53 +24,53 @@ type page struct {
 // reader reads parties' events from the read side, so that nothing is told before it can be read.
 type reader struct{ pool *pgxpool.Pool }
 
+// A statement reads how far the read side is and what the party has up to there, both in one state of the database. What the order
+// and the timeline both have is what can be told of and pulled.
 const (
-	// What the order and the timeline both have is what can be told of and pulled.
-	selectReached = `SELECT coalesce(min(position), 0) FROM checkpoints WHERE view IN ('timeline', 'order_view')`
+	selectReached = `
+WITH c AS (SELECT coalesce(min(position), 0) AS reached FROM checkpoints WHERE view IN ('timeline', 'order_view'))
+SELECT c.reached, t.position, t.event FROM c LEFT JOIN LATERAL (
+	SELECT position, event FROM timeline WHERE position > $1 AND position <= c.reached`
+	selectPage = ` ORDER BY position LIMIT $2) t ON true ORDER BY t.position`
 
-	selectAll      = `SELECT position, event FROM timeline WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3`
-	selectTenant   = `SELECT position, event FROM timeline WHERE tenant = $4 AND position > $1 AND position <= $2 ORDER BY position LIMIT $3`
-	selectProvider = `SELECT position, event FROM timeline WHERE provider = $4 AND position > $1 AND position <= $2 ORDER BY position LIMIT $3`
+	selectAll      = selectReached + selectPage
+	selectTenant   = selectReached + ` AND tenant = $3` + selectPage
+	selectProvider = selectReached + ` AND provider = $3` + selectPage
 	selectOrders   = `SELECT id::text, document FROM order_view WHERE id = ANY ($1::text[]::uuid[])`
 )
 
-// read gives up to limit of a party's events after a position, all from one snapshot of the read database.
+// read gives up to limit of a party's events after a position.
 func (r *reader) read(ctx context.Context, who auth.Identity, after int64, limit int, withOrders bool) (*page, error) {
 	p := &page{Events: []events.Notice{}}
-	err := postgres.InSnapshot(ctx, r.pool, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, selectReached).Scan(&p.ScannedTo); err != nil {
-			return fmt.Errorf("read checkpoints: %w", err)
-		}
-		if err := r.fill(ctx, tx, p, partyOf(who), after, limit); err != nil {
-			return err
-		}
-		if !withOrders {
-			return nil
-		}
-		return r.addOrders(ctx, tx, p, who)
-	})
+	err := r.fill(ctx, p, partyOf(who), after, limit)
+	if err == nil && withOrders {
+		err = r.addOrders(ctx, p, who)
+	}
 	if postgres.IsUnavailable(err) {
 		return nil, fault.Wrap(err, fault.Unavailable, "the read side is away")
 	}
 	return p, err
 }
 
-func (r *reader) fill(ctx context.Context, tx pgx.Tx, p *page, whose party, after int64, limit int) error {
-	query, args := selectAll, []any{after, p.ScannedTo, limit}
+func (r *reader) fill(ctx context.Context, p *page, whose party, after int64, limit int) error {
+	query, args := selectAll, []any{after, limit}
 	switch {
 	case whose.tenant != "":
 		query, args = selectTenant, append(args, whose.tenant)
 	case whose.provider != "":
 		query, args = selectProvider, append(args, whose.provider)
 	}
-	rows, err := tx.Query(ctx, query, args...)
+	rows, err := r.pool.Query(ctx, query, args...)
 	if err != nil {
 		return fmt.Errorf("read timeline: %w", err)
 	}
-	var position int64
+	var position *int64 // null where the party has nothing there
 	var body []byte
-	_, err = pgx.ForEachRow(rows, []any{&position, &body}, func() error {
-		e, _, err := events.DecodeHeader(position, body)
+	_, err = pgx.ForEachRow(rows, []any{&p.ScannedTo, &position, &body}, func() error {
+		if position == nil {
+			return nil
+		}
+		e, _, err := events.DecodeHeader(*position, body)
 		if err != nil {
 			return err
 		}
@@ -88,8 +88,8 @@ func (r *reader) fill(ctx context.Context, tx pgx.Tx, p *page, whose party, afte
 	return nil
 }
 
-// addOrders puts to each event its order as it is now: at the event's version or a later one.
-func (r *reader) addOrders(ctx context.Context, tx pgx.Tx, p *page, who auth.Identity) error {
+// addOrders puts to each event its order as it is now: at the event's version or a later one, since views only go forward.
+func (r *reader) addOrders(ctx context.Context, p *page, who auth.Identity) error {
 	ids := map[string]json.RawMessage{}
 	for i := range p.Events {
 		if id := p.Events[i].Subject; id != "" {
@@ -103,7 +103,7 @@ func (r *reader) addOrders(ctx context.Context, tx pgx.Tx, p *page, who auth.Ide
 	for id := range ids {
 		list = append(list, id)
 	}
-	rows, err := tx.Query(ctx, selectOrders, list)
+	rows, err := r.pool.Query(ctx, selectOrders, list)
 	if err != nil {
 		return fmt.Errorf("read orders: %w", err)
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -40,6 +41,9 @@ func apply(r *round, jobs []*job) ([]outcome, []*reply, error) {
 			if fault.CodeOf(err) == fault.Internal {
 				return nil, nil, err
 			}
+			if !r.checked && mayBeReplay(j) {
+				return nil, nil, errLookFirst
+			}
 			outcomes[i].err = err
 			continue
 		}
@@ -49,6 +53,15 @@ func apply(r *round, jobs []*job) ([]outcome, []*reply, error) {
 		}
 	}
 	return outcomes, replies, nil
+}
+
+// errLookFirst says that a round has to look up what is stored already: a command that it would refuse may be one sent again.
+var errLookFirst = errors.New("look up what is stored first")
+
+// mayBeReplay says whether a command may have been applied before under a name of its sender's.
+func mayBeReplay(j *job) bool {
+	_, isResult := j.command.(*PostResult)
+	return isResult || j.key != nil
 }
 
 // answerAll makes the answers of all commands that were taken, before they are stored with them.

@@ -50,7 +50,7 @@ func (s *store) commit(ctx context.Context, r *round, p *plan) error {
 		batch.Queue(upsertRegistry, e.Kind, e.ID, e.Position, e.Document)
 	}
 	queueLoads(batch, r.loads)
-	if err := queueAnswers(batch, r.kept, r.at); err != nil {
+	if err := queueAnswers(batch, insertAnswers, r.kept, r.at); err != nil {
 		return err
 	}
 	return postgres.CommitBatch(ctx, s.pool, batch)

@@ -13,6 +13,7 @@ import (
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/stream"
 )
 
 const (
@@ -21,6 +22,7 @@ const (
 	giveUpAfter  = 10 * time.Second       // a round that the database does not take is answered with 503
 	retryPause   = 100 * time.Millisecond // between tries of a round while the database is away
 	answerWithin = 15 * time.Second       // a caller waits no longer than this
+	checkedFor   = 64                     // rounds that look first whether what they store is there already
 )
 
 // codeHeadMoved is raised by advance_log_head.
@@ -33,6 +35,7 @@ type Tip interface{ Advance(position int64) }
 type Config struct {
 	Pool   *pgxpool.Pool
 	Tip    Tip
+	Recent *stream.Recent // given what is committed, for a relay in the same process; nil: nobody is
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -43,6 +46,7 @@ type Config struct {
 type Committer struct {
 	store   *store
 	tip     Tip
+	recent  *stream.Recent
 	now     func() time.Time
 	logger  *slog.Logger
 	queue   chan *job
@@ -51,6 +55,10 @@ type Committer struct {
 	head     head
 	registry *Registry
 	ready    bool // head and registry are loaded
+	cache    *cache
+	// checked counts down the rounds that look up references, results and keys before they store any. Others store first, and are
+	// told by a unique violation that something is there: new orders are the rule, and repeated ones come together.
+	checked int
 }
 
 type job struct {
@@ -67,8 +75,8 @@ type outcome struct {
 // NewCommitter makes a committer. It does nothing until Run.
 func NewCommitter(cfg Config) *Committer {
 	return &Committer{
-		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, now: cfg.Now, logger: cfg.Logger,
-		queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(),
+		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
+		cache: newCache(), queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(),
 	}
 }
 
@@ -167,9 +175,12 @@ func (c *Committer) commit(ctx context.Context, jobs []*job) {
 			deliver(jobs, outcomes)
 			return
 		}
-		c.ready = false // read the head again, whatever it was
+		c.forget() // read the head again, whatever it was
 		switch {
 		case headMoved(err):
+			continue
+		case c.checked == 0 && (errors.Is(err, errLookFirst) || postgres.IsUniqueViolation(err, "")):
+			c.checked = checkedFor
 			continue
 		case errors.Is(err, postgres.ErrOutcomeUnknown):
 			unknown = true
@@ -247,7 +258,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 		return nil, err
 	}
 	r := newRound(c.head, c.now().UTC().Truncate(time.Microsecond), c.registry)
-	if err := c.store.load(ctx, wanted(jobs), r); err != nil {
+	if err := c.load(ctx, wanted(jobs), r); err != nil {
 		return nil, err
 	}
 	outcomes, replies, err := apply(r, jobs)
@@ -273,6 +284,21 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 	}
 	c.adopt(ctx, r, p)
 	return outcomes, nil
+}
+
+// load makes known to a round what its commands want: from the cache where it can, from the database otherwise.
+func (c *Committer) load(ctx context.Context, w *wants, r *round) error {
+	left := c.cache.missing(w, r)
+	if r.checked = c.checked > 0; r.checked {
+		left.refs, left.results, left.keys = w.refs, w.results, w.keys
+	}
+	return c.store.load(ctx, left, r)
+}
+
+// forget gives up all that is known of the database.
+func (c *Committer) forget() {
+	c.ready = false
+	c.cache.empty()
 }
 
 // append stores a round. Where the connection broke before the answer, the log tells whether the round is in it: no other round
@@ -340,11 +366,17 @@ func (c *Committer) refresh(ctx context.Context) error {
 // adopt makes a stored round the state that the next one starts from.
 func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
 	c.head = p.to
+	c.checked = max(c.checked-1, 0)
+	c.cache.take(r)
 	for _, e := range r.entries {
 		if err := c.registry.put(e); err != nil {
 			c.logger.ErrorContext(ctx, "reading the registry anew", "cause", err)
-			c.registry, c.head, c.ready = newRegistry(), head{}, false
+			c.registry, c.head = newRegistry(), head{}
+			c.forget()
 		}
+	}
+	if c.recent != nil {
+		c.recent.Add(p.recent())
 	}
 	c.tip.Advance(p.to.position)
 	if len(r.entries) > 0 {

@@ -75,9 +75,9 @@ FROM unnest($1::text[], $2::text[]) AS u (client_id, key) JOIN idempotency_keys 
 	insertAnswers = `
 INSERT INTO idempotency_keys (client_id, key, fingerprint, status, headers, body, created_at)
 SELECT c, k, f, s, h::jsonb, b, $7
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::text[], $6::bytea[]) AS u (c, k, f, s, h, b)
-ON CONFLICT (client_id, key) DO NOTHING`
-	deleteAnswers = `DELETE FROM idempotency_keys WHERE created_at < $1`
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::text[], $6::bytea[]) AS u (c, k, f, s, h, b)`
+	insertNewAnswers = insertAnswers + ` ON CONFLICT (client_id, key) DO NOTHING`
+	deleteAnswers    = `DELETE FROM idempotency_keys WHERE created_at < $1`
 )
 
 // KeepAnswers is how long the first answer under an Idempotency-Key is kept.
@@ -111,7 +111,7 @@ func takeAnswers(rows pgx.Rows, r *round) error {
 	return err
 }
 
-func queueAnswers(batch *pgx.Batch, kept []keptAnswer, at time.Time) error {
+func queueAnswers(batch *pgx.Batch, statement string, kept []keptAnswer, at time.Time) error {
 	if len(kept) == 0 {
 		return nil
 	}
@@ -126,14 +126,14 @@ func queueAnswers(batch *pgx.Batch, kept []keptAnswer, at time.Time) error {
 		clients[i], keys[i], headers[i] = k.key.Client, k.key.Key, string(h)
 		fingerprints[i], bodies[i], statuses[i] = k.key.Fingerprint[:], k.answer.Body, int32(k.answer.Status) //nolint:gosec // three digits
 	}
-	batch.Queue(insertAnswers, clients, keys, fingerprints, statuses, headers, bodies, at)
+	batch.Queue(statement, clients, keys, fingerprints, statuses, headers, bodies, at)
 	return nil
 }
 
-// keep stores the answers of a round that changed nothing else.
+// keep stores the answers of a round that changed nothing else. An answer that another round has kept meanwhile stands.
 func (s *store) keep(ctx context.Context, r *round) error {
 	batch := &pgx.Batch{}
-	if err := queueAnswers(batch, r.kept, r.at); err != nil || batch.Len() == 0 {
+	if err := queueAnswers(batch, insertNewAnswers, r.kept, r.at); err != nil || batch.Len() == 0 {
 		return err
 	}
 	return postgres.CommitBatch(ctx, s.pool, batch)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/stream"
 )
 
 // Command is one change that somebody asked for. The committer loads what it wants and applies it with others in one round.
@@ -60,6 +61,7 @@ type round struct {
 	results  map[resultRef][sha256.Size]byte
 	answers  map[keyRef]storedAnswer
 
+	checked bool // references, results and keys were looked up
 	from    head // the log's end that all of the above is the state of
 	events  []events.Event
 	touched []*orderState
@@ -198,6 +200,16 @@ func (r *round) encode() (*plan, error) {
 		state.encoded = encoded
 	}
 	return p, nil
+}
+
+// recent gives the records as the relay copies them.
+func (p *plan) recent() []stream.Record {
+	all := make([]stream.Record, len(p.records))
+	for i := range p.records {
+		r := &p.records[i]
+		all[i] = stream.Record{Position: r.position, Digest: r.digest, Subject: r.subject, Body: r.body}
+	}
+	return all
 }
 
 // openQuantities renders a line-by-line array of what is open, as Postgres reads a bigint[].

@@ -50,6 +50,7 @@ type node struct {
 	js        jetstream.JetStream
 
 	logTip     *stream.Tip
+	recent     stream.Recent
 	viewTips   map[string]*stream.Tip
 	clients    *auth.Store
 	authn      *auth.Authenticator
@@ -145,7 +146,7 @@ func (n *node) startIntake(ctx context.Context) error {
 	if !n.has(roleCommand) {
 		return nil
 	}
-	n.committer = command.NewCommitter(command.Config{Pool: n.write, Tip: n.logTip, Now: time.Now, Logger: n.log})
+	n.committer = command.NewCommitter(command.Config{Pool: n.write, Tip: n.logTip, Recent: &n.recent, Now: time.Now, Logger: n.log})
 	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer))
 	return nil
 }
@@ -166,7 +167,7 @@ func (n *node) startRelay(ctx context.Context) error {
 		n.log.WarnContext(ctx, "the stream is not there yet; the relay keeps trying", "cause", err)
 	}
 	n.relay, err = broadcast.NewRelay(broadcast.RelayConfig{
-		NATS: n.nats, Pool: n.write, Waker: n.logTip, Limits: limits, Logger: n.log,
+		NATS: n.nats, Pool: n.write, Waker: n.logTip, Recent: &n.recent, Limits: limits, Logger: n.log,
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,56 @@
+package stream
+
+import "sync"
+
+// recentLimit bounds how many records Recent keeps, and recentBytes how large their bodies are together.
+const (
+	recentLimit = 8192
+	recentBytes = 16 << 20
+)
+
+// Recent keeps the last records that this process appended to the log, so that the relay beside it need not read them from the
+// database again. Its zero value is empty.
+type Recent struct {
+	mu      sync.Mutex
+	records []Record
+	bytes   int
+}
+
+// Add takes over records that are committed, in order. Those that do not follow what is kept replace it.
+func (r *Recent) Add(records []Record) {
+	if len(records) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.records); n > 0 && r.records[n-1].Position+1 != records[0].Position {
+		r.records, r.bytes = nil, 0
+	}
+	r.records = append(r.records, records...)
+	for i := range records {
+		r.bytes += len(records[i].Body)
+	}
+	drop := 0
+	for len(r.records)-drop > recentLimit || r.bytes > recentBytes && drop < len(r.records) {
+		r.bytes -= len(r.records[drop].Body)
+		drop++
+	}
+	if drop > 0 {
+		r.records = append([]Record(nil), r.records[drop:]...)
+	}
+}
+
+// After gives up to limit records that follow a position, and none where it does not have the very next one.
+func (r *Recent) After(position int64, limit int) []Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.records) == 0 {
+		return nil
+	}
+	from := position + 1 - r.records[0].Position
+	if from < 0 || from >= int64(len(r.records)) {
+		return nil
+	}
+	found := r.records[from:min(from+int64(limit), int64(len(r.records)))]
+	return append([]Record(nil), found...)
+}
