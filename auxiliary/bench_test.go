@@ -16,7 +16,7 @@ func BenchmarkNotices(b *testing.B) {
 			for len(all) < b.N {
 				order := placed(customer)
 				order.Data.(*events.Placed).ExternalRef = fmt.Sprint(len(all))
-				all = append(all, order, events.New(events.TenantChanged, noon, &events.Tenant{ID: "demo"}),
+				all = append(all, order, events.New(events.TenantChanged, noon(), &events.Tenant{ID: "demo"}),
 					closing(order, events.OrderCompleted, ""))
 			}
 			for len(all) > 0 {

@@ -70,7 +70,7 @@ func newDoor(t testing.TB) *door {
 	httpapi.Mount(e, tokens{
 		"erp": system("erp", ""), "crm": system("crm", ""), "demo": system("erp", "demo"), "other": system("erp", "other"),
 		"notices": system("notices", ""), "reader": reader, "user": user,
-	}, Routes(RouteDeps{Pool: d.pool, Orders: orders{d.order: "demo"}, Now: func() time.Time { return noon }}))
+	}, Routes(RouteDeps{Pool: d.pool, Orders: orders{d.order: "demo"}, Now: noon}))
 	d.http = e
 	return d
 }

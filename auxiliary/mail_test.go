@@ -78,7 +78,7 @@ func render(t testing.TB, position int64, n noticeMail) []byte {
 func TestMailSaysWhatHappened(t *testing.T) {
 	t.Parallel()
 	n := noticeMail{
-		Event: events.OrderPlaced, At: noon, Name: "王小明", Address: "ming@example.com", Ref: "订单-١٢٣-🎁", Currency: "JPY", Total: 120500,
+		Event: events.OrderPlaced, At: noon(), Name: "王小明", Address: "ming@example.com", Ref: "订单-١٢٣-🎁", Currency: "JPY", Total: 120500,
 		Shipping: 500, Lines: []mailLine{{Name: "قهوة <b>عربية</b>", Quantity: 3, Total: 120000}}, More: 2,
 	}
 	m := parseMail(t, render(t, 12, n))
@@ -118,7 +118,7 @@ Total: 120500 JPY
 
 func TestTheSameMailAgainHasTheSameBytes(t *testing.T) {
 	t.Parallel()
-	n := noticeMail{Event: events.OrderPlaced, At: noon, Name: "A", Address: "a@example.com", Ref: "1", Currency: "USD", Total: 1}
+	n := noticeMail{Event: events.OrderPlaced, At: noon(), Name: "A", Address: "a@example.com", Ref: "1", Currency: "USD", Total: 1}
 	first, second := render(t, 9, n), render(t, 9, n)
 	assert.Equal(t, string(first), string(second))
 }
@@ -136,7 +136,7 @@ func TestHeadersCannotBeInjected(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		n := noticeMail{
-			Event: events.OrderPlaced, At: noon, Address: "a@example.com", Currency: "USD",
+			Event: events.OrderPlaced, At: noon(), Address: "a@example.com", Currency: "USD",
 			Name: hostile().Draw(rt, "name"), Ref: hostile().Draw(rt, "ref"),
 			Lines: []mailLine{{Name: hostile().Draw(rt, "line"), Quantity: 1}},
 		}
@@ -211,7 +211,7 @@ func TestMailFolderKeepsOneFileAnEvent(t *testing.T) {
 	require.NoError(t, err)
 	m, err := newMailer("shop@example.com", d)
 	require.NoError(t, err)
-	n := noticeMail{Event: events.OrderCompleted, At: noon, Address: "a@example.com", Ref: "R", Currency: "USD"}
+	n := noticeMail{Event: events.OrderCompleted, At: noon(), Address: "a@example.com", Ref: "R", Currency: "USD"}
 	require.NoError(t, m.send(t.Context(), 7, "o", &n))
 	require.NoError(t, m.send(t.Context(), 7, "o", &n))
 	entries, err := os.ReadDir(dir)

@@ -164,7 +164,7 @@ func TestTakesOverFromAVanishedSender(t *testing.T) {
 	order := placed(&events.Customer{Email: "a@example.com"})
 	h.append(order)
 	var now atomic.Int64
-	now.Store(noon.UnixNano())
+	now.Store(noon().UnixNano())
 	clock := func() time.Time { return time.Unix(0, now.Load()) }
 
 	r := h.runnerOn(h.aux, clock, quick(), &silent{h.notices(h.folder())})

@@ -90,12 +90,12 @@ func (h *house) append(all ...events.Event) {
 	}
 }
 
-var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+func noon() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 // customer of an order that is placed; nil for none.
 func placed(customer *events.Customer) events.Event {
 	id := uuid.Must(uuid.NewV7()).String()
-	e := events.New(events.OrderPlaced, noon, &events.Placed{
+	e := events.New(events.OrderPlaced, noon(), &events.Placed{
 		Channel: "web", ExternalRef: "ref-" + id[24:], Region: "default", Currency: "USD", Total: 2599, Shipping: 599,
 		Lines:    []events.PlacedLine{{LineID: "1", SKU: "cup", Name: "Cup", Quantity: 2, UnitPrice: 1000, Total: 2000}},
 		Customer: customer,
@@ -121,7 +121,7 @@ func someOrders(seed uint64, orders int) []events.Event {
 			e := placed(someCustomer(r, made))
 			all, open = append(all, e), append(open, e)
 		case pick == 2:
-			all = append(all, events.New(events.TenantChanged, noon, &events.Tenant{ID: "demo"}))
+			all = append(all, events.New(events.TenantChanged, noon(), &events.Tenant{ID: "demo"}))
 		case len(open) > 0:
 			i := r.IntN(len(open))
 			order := open[i]

@@ -293,7 +293,7 @@ func TestSMTPKeepsThePasswordToItself(t *testing.T) {
 	require.NoError(t, err)
 	m, err := newMailer("shop@example.com", to)
 	require.NoError(t, err)
-	err = m.send(t.Context(), 1, "o", &noticeMail{Event: events.OrderCompleted, At: noon, Address: "a@example.com", Currency: "USD"})
+	err = m.send(t.Context(), 1, "o", &noticeMail{Event: events.OrderCompleted, At: noon(), Address: "a@example.com", Currency: "USD"})
 	require.ErrorIs(t, err, errTargetAway)
 	assert.NotContains(t, err.Error(), "secret")
 	assert.Empty(t, s.logins)
