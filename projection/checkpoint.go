@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -55,20 +56,11 @@ func loadCheckpoints(ctx context.Context, pool *pgxpool.Pool, names []string) (m
 		points[name] = checkpoint{}
 	}
 	for name := range points {
-		if !known(names, name) {
+		if !slices.Contains(names, name) {
 			delete(points, name)
 		}
 	}
 	return points, nil
-}
-
-func known(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // querier is a pool or a transaction.
@@ -116,7 +108,7 @@ func startOver(ctx context.Context, pool *pgxpool.Pool, name string) error {
 func Reset(ctx context.Context, pool *pgxpool.Pool, views ...string) error {
 	return postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
 		for _, name := range views {
-			if !known(Views(), name) {
+			if !slices.Contains(Views(), name) {
 				return fmt.Errorf("there is no view %q", name)
 			}
 			if _, err := tx.Exec(ctx, `DELETE FROM checkpoints WHERE view = $1`, name); err != nil {

@@ -3,6 +3,8 @@ package projection
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/stream"
@@ -26,6 +28,35 @@ func decode(records []stream.Record, n need) []fact {
 		facts[i] = decodeOne(records[i], n)
 	}
 	return facts
+}
+
+// decodeFor reads records as far as the views ask. A single view that looks at few types costs the reading of those alone.
+func decodeFor(views []view, records []stream.Record) []fact {
+	n := needHeader
+	for _, v := range views {
+		n = max(n, v.needs)
+	}
+	if len(views) != 1 || views[0].about == nil {
+		return decode(records, n)
+	}
+	facts, known := make([]fact, len(records)), events.Types()
+	for i := range records {
+		if t := typeOf(records[i].Subject); slices.Contains(known, t) && !views[0].about(t) {
+			facts[i] = fact{Record: records[i]}
+			continue
+		}
+		facts[i] = decodeOne(records[i], n)
+	}
+	return facts
+}
+
+// typeOf is the last part of a subject: what the event is, without reading it.
+func typeOf(subject string) events.Type {
+	i := strings.LastIndexByte(subject, '.')
+	if i > 0 {
+		i = strings.LastIndexByte(subject[:i], '.')
+	}
+	return events.Type(subject[i+1:])
 }
 
 func decodeOne(r stream.Record, n need) fact {

@@ -213,7 +213,7 @@ func (l *lane) reach(ctx context.Context, position int64) error {
 		if err != nil {
 			return err
 		}
-		if err := l.again(ctx, decode(records, l.needs())); err != nil {
+		if err := l.again(ctx, decodeFor(l.views, records)); err != nil {
 			return err
 		}
 	}
@@ -223,7 +223,7 @@ func (l *lane) reach(ctx context.Context, position int64) error {
 // apply writes the records in one transaction, or in several where a view cannot take one of them. The last of these may still be
 // on its way when apply returns: the next one is prepared meanwhile.
 func (l *lane) apply(ctx context.Context, records []stream.Record) error {
-	facts := decode(records, l.needs())
+	facts := decodeFor(l.views, records)
 	for len(facts) > 0 && len(l.views) > 0 {
 		n := min(l.limit, len(facts))
 		q, err := l.prepare(ctx, facts[:n])

@@ -17,8 +17,10 @@ import (
 // orderSearch keeps what text search looks through: the reference, the lines' SKUs and names, and the texts among the
 // attributes, which is where notes are. Nothing of the customer is in it: that has to stay erasable.
 func orderSearch() view {
-	return view{name: OrderSearch, needs: needPayload, pace: alone, statement: orderSearchStatement}
+	return view{name: OrderSearch, needs: needPayload, pace: alone, about: changesWhatWasOrdered, statement: orderSearchStatement}
 }
+
+func changesWhatWasOrdered(t events.Type) bool { return t == events.OrderPlaced }
 
 // maxSearch bounds what is kept of one order, in bytes. An order of a thousand lines is not found by its last ones.
 const maxSearch = 16 << 10

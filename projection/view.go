@@ -31,6 +31,9 @@ type view struct {
 	name  string
 	needs need
 	pace  pace
+	// about says whether the view looks at events of a type. nil: at all of them. An event of a type that this version does not
+	// know is looked at in any case.
+	about func(t events.Type) bool
 	// check says whether the view can take the event. nil: it takes every one that it can read.
 	check func(f *fact) error
 	// statement is what writes the batch's rows. There is none when args is nil.
