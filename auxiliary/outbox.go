@@ -69,12 +69,13 @@ func queue(ctx context.Context, tx pgx.Tx, system string, batch Batch, effects [
 // before it along, so no effect is made whose queueing could still vanish.
 const flushCommit = `SET LOCAL synchronous_commit = on`
 
+// The rows are taken by their place in the table: joined by key, a plan made for any limit reads the whole table.
 const claimEffects = `
 UPDATE outbox o SET claimed_until = $3, attempts = o.attempts + 1
-FROM (SELECT position, channel FROM outbox
+WHERE o.ctid = ANY (ARRAY(
+      SELECT ctid FROM outbox
       WHERE system = $1 AND state = 'queued' AND next_at <= $2 AND (claimed_until IS NULL OR claimed_until <= $2)
-      ORDER BY next_at, position LIMIT $4 FOR UPDATE SKIP LOCKED) due
-WHERE o.system = $1 AND o.position = due.position AND o.channel = due.channel
+      ORDER BY next_at, position LIMIT $4 FOR UPDATE SKIP LOCKED))
 RETURNING o.position, o.channel, o.order_id::text, o.payload, o.attempts`
 
 // claim takes effects that are due. Until the claim runs out no other sender takes them; after that they are taken for lost

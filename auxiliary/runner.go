@@ -31,7 +31,7 @@ type Config struct {
 // Pace holds the runner's limits and waits.
 type Pace struct {
 	Batch       int           // events a transaction: 500
-	Linger      time.Duration // after a batch that was not full, so that the next is worth its commit: 10 ms
+	Linger      time.Duration // after a batch that was not full, so that the next is worth its commit: 40 ms
 	Retry       Backoff       // while the database is away: 100 ms to 5 s
 	StoppedWait time.Duration // before a stopped system tries its event again: 30 s
 	Senders     int           // effects made at a time: 4
@@ -69,7 +69,7 @@ func (p Pace) withDefaults() Pace {
 		}
 	}
 	p.InHand = max(p.InHand, p.Senders)
-	or(&p.Linger, 10*time.Millisecond)
+	or(&p.Linger, 40*time.Millisecond)
 	or(&p.Retry.First, 100*time.Millisecond)
 	or(&p.Retry.Most, 5*time.Second)
 	or(&p.StoppedWait, 30*time.Second)

@@ -91,6 +91,7 @@ func (s *sender) claim(ctx context.Context) {
 		}
 		if !s.take(ctx, limit) {
 			wait(ctx, s.due, s.cfg.Pace.Look)
+			pause(ctx, s.cfg.Pace.Linger) // more are on their way where one is
 		}
 	}
 }
@@ -184,22 +185,35 @@ func (s *sender) reached(ctx context.Context, err error) {
 	s.state.TargetAway = reasonOf(err)
 }
 
+// gather waits a little for the outcomes of what is in hand, so that one transaction notes them all.
+func (s *sender) gather(first outcome) []outcome {
+	outcomes := []outcome{first}
+	over := time.NewTimer(s.cfg.Pace.Linger)
+	defer over.Stop()
+	for len(outcomes) < s.hand() {
+		select {
+		case o, open := <-s.made:
+			if !open {
+				return outcomes
+			}
+			outcomes = append(outcomes, o)
+		case <-over.C:
+			return outcomes
+		}
+	}
+	return outcomes
+}
+
+func (s *sender) hand() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inHand
+}
+
 // settle writes down what became of attempts, all that are there in one transaction.
 func (s *sender) settle(ctx context.Context) {
 	for first := range s.made {
-		outcomes := []outcome{first}
-	gather:
-		for {
-			select {
-			case o, open := <-s.made:
-				if !open {
-					break gather
-				}
-				outcomes = append(outcomes, o)
-			default:
-				break gather
-			}
-		}
+		outcomes := s.gather(first)
 		// In the order in which they are queued, so that two transactions that meet wait for each other one way.
 		slices.SortFunc(outcomes, func(a, b outcome) int { return cmp.Compare(a.effect.Position, b.effect.Position) })
 		s.write(ctx, outcomes)

@@ -17,6 +17,7 @@ const (
 	// A view that goes alone leaves the processors to the leader while that has a backlog: it then works one part of the time
 	// and rests yieldParts parts, at most yieldMost long.
 	yieldParts = 4
+	gatherFor  = 40 * time.Millisecond
 	yieldMost  = time.Second
 	// Before a log that does not chain is read again: somebody has to mend it.
 	divergedPause = 5 * time.Second
@@ -152,10 +153,14 @@ func (l *lane) drain(ctx context.Context, in *intake) error {
 	return l.apply(ctx, records)
 }
 
-// yield rests a view that goes alone while the leader is busy.
+// yield rests a view that goes alone: a little, so that more than an event or two is worth its transaction, and while the leader is
+// busy for longer.
 func (l *lane) yield(ctx context.Context) error {
-	if l.views[0].pace == together || l.g.leader == nil || !l.g.leader.busy.Load() {
+	if l.views[0].pace == together || l.g.leader == nil || l.busy.Load() && !l.g.leader.busy.Load() {
 		return nil
+	}
+	if !l.g.leader.busy.Load() {
+		return pause(ctx, gatherFor)
 	}
 	return pause(ctx, min(yieldParts*l.worked, yieldMost))
 }

@@ -145,7 +145,7 @@ func (d *development) config(listener net.Listener) (config, error) {
 
 // ready starts the auxiliary systems and tells where everything is.
 func (d *development) ready(ctx context.Context, cfg config) error {
-	pool, err := postgres.Open(ctx, cfg.PostgresAuxiliary, postgres.PoolConfig{Name: "orderstore-systems", MaxConns: 6})
+	pool, err := postgres.Open(ctx, cfg.PostgresAuxiliary, postgres.PoolConfig{Name: "orderstore-systems", MaxConns: 6, AsyncCommit: true})
 	if err != nil {
 		return err
 	}

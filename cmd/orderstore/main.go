@@ -23,9 +23,15 @@ func main() { os.Exit(run()) }
 // and goes with each request.
 const gcPercent = 400
 
+// memoryLimit, in bytes, is where that ends: near it the heap is collected as often as it takes.
+const memoryLimit = 320 << 20
+
 func run() int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
