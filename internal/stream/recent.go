@@ -2,7 +2,7 @@ package stream
 
 import "sync"
 
-// recentLimit bounds how many records Recent keeps, and recentBytes how large their bodies are together.
+// recentLimit is how many records Recent keeps, and recentBytes how large their bodies are together; up to twice that for a time.
 const (
 	recentLimit = 8192
 	recentBytes = 16 << 20
@@ -30,14 +30,22 @@ func (r *Recent) Add(records []Record) {
 	for i := range records {
 		r.bytes += len(records[i].Body)
 	}
+	r.trim()
+}
+
+// trim drops the oldest records once twice as many are kept as need be, so that what stays is moved seldom.
+func (r *Recent) trim() {
+	if len(r.records) <= 2*recentLimit && r.bytes <= 2*recentBytes {
+		return
+	}
 	drop := 0
 	for len(r.records)-drop > recentLimit || r.bytes > recentBytes && drop < len(r.records) {
 		r.bytes -= len(r.records[drop].Body)
 		drop++
 	}
-	if drop > 0 {
-		r.records = append([]Record(nil), r.records[drop:]...)
-	}
+	kept := copy(r.records, r.records[drop:])
+	clear(r.records[kept:])
+	r.records = r.records[:kept]
 }
 
 // After gives up to limit records that follow a position, and none where it does not have the very next one.

@@ -38,7 +38,8 @@ func TestRecentIsBounded(t *testing.T) {
 	require.Len(t, r.After(3*recentLimit-1, 10), 1)
 	require.Empty(t, r.After(0, 1))
 	require.Len(t, r.records, recentLimit)
-	r.Add(recordsAt(3*recentLimit+1, 20, 1<<20))
-	require.LessOrEqual(t, r.bytes, recentBytes)
-	require.Len(t, r.After(3*recentLimit+19, 1), 1)
+	r.Add(recordsAt(3*recentLimit+1, 40, 1<<20))
+	require.LessOrEqual(t, r.bytes, 2*recentBytes)
+	require.Len(t, r.After(3*recentLimit+39, 1), 1)
+	require.Less(t, len(r.records), recentLimit)
 }
