@@ -47,12 +47,12 @@ func (s *system) submitUntilKilled(round int, acknowledged map[string]string, ki
 	ctx, stop := context.WithTimeout(s.t.Context(), time.Minute)
 	defer stop()
 	var mu sync.Mutex
-	enough := make(chan struct{})
+	noted, enough := 0, make(chan struct{})
 	note := func(ref, id string) {
 		mu.Lock()
 		defer mu.Unlock()
 		acknowledged[ref] = id
-		if len(acknowledged) == 300*(round+1) {
+		if noted++; noted == 300 {
 			close(enough)
 		}
 	}
@@ -79,7 +79,11 @@ func (s *system) submitUntilKilled(round int, acknowledged map[string]string, ki
 			}
 		}
 	})
-	<-enough
+	select {
+	case <-enough:
+	case <-ctx.Done():
+		s.t.Error("too few orders were acknowledged to kill anything amid them")
+	}
 	kill(s.program)
 	stop()
 	senders.Wait()
