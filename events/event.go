@@ -4,6 +4,7 @@
 package events
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,18 +124,49 @@ type envelope struct {
 // Decode reads an event's bytes and upcasts its payload to the newest version. It returns ErrUnknown (test with
 // errors.Is) for a type or version it does not know, with everything but Data filled in.
 func Decode(position int64, body []byte) (Event, error) {
-	var env envelope
-	if err := json.Unmarshal(body, &env); err != nil {
-		return Event{}, fmt.Errorf("decode event %d: %w", position, err)
+	t := typeOf(body)
+	s, known := schemaOf(t)
+	if !known {
+		return decodeUnknown(position, body)
 	}
-	e := env.Event
+	e := Event{Data: s.empty()}
+	if err := json.Unmarshal(body, &e); err != nil {
+		return decodeUnknown(position, body) // a newer version's payload may have another form
+	}
 	e.Position = position
+	if e.Type != t || e.Version != s.version || e.Data == nil {
+		return decodeUnknown(position, body)
+	}
+	return e, nil
+}
+
+// typeOf finds the type in the bytes that Encode makes, without reading all of them; any other form of them has none.
+func typeOf(body []byte) Type {
+	const before = `"type":"`
+	start := bytes.Index(body[:min(len(body), 48)], []byte(before))
+	if start < 0 {
+		return ""
+	}
+	rest := body[start+len(before):]
+	end := bytes.IndexByte(rest[:min(len(rest), 48)], '"')
+	if end < 0 {
+		return ""
+	}
+	return Type(rest[:end])
+}
+
+// decodeUnknown reads an event of which nothing is certain.
+func decodeUnknown(position int64, body []byte) (Event, error) {
+	e, raw, err := DecodeHeader(position, body)
+	if err != nil {
+		return Event{}, err
+	}
 	s, known := schemaOf(e.Type)
 	if !known || e.Version > s.version || e.Version < 1 {
 		return e, fmt.Errorf("position %d: %w: %s v%d", position, ErrUnknown, e.Type, e.Version)
 	}
 	data := s.empty()
-	if err := json.Unmarshal(env.Data, data); err != nil {
+	if err := json.Unmarshal(raw, data); err != nil {
 		return Event{}, fmt.Errorf("decode %s at %d: %w", e.Type, position, err)
 	}
 	e.Data = data
