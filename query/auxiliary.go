@@ -19,9 +19,11 @@ import (
 
 const (
 	// The auxiliary database may take that long for an order's records; then the order comes without them.
-	auxiliaryTimeout = 400 * time.Millisecond
-	// After it has failed it is left alone that long, so that a database which hangs does not slow each order down.
-	auxiliaryRest = time.Second
+	auxiliaryTimeout = 2 * time.Second
+	// After it has failed so many times in a row it is left alone that long, so that a database which hangs does not slow each
+	// order down. One failure alone may be a moment's stall.
+	auxiliaryFailures = 3
+	auxiliaryRest     = time.Second
 	// An order may have that many records; what is beyond is not shown.
 	maxRecords = 1000
 )
@@ -33,6 +35,7 @@ type auxiliary struct {
 	db   *sqlx.DB // nil: there is none
 	now  func() time.Time
 	rest atomic.Int64 // until then it is not asked, in nanoseconds since 1970
+	bad  atomic.Int64 // failures in a row
 }
 
 func newAuxiliary(pool *pgxpool.Pool, now func() time.Time) *auxiliary {
@@ -90,11 +93,12 @@ func (a *auxiliary) of(ctx context.Context, id uuid.UUID) (records, error) {
 		err = sqlx.SelectContext(within, a.db, &found.rows, selectRecords, id.String(), maxRecords)
 	}
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && a.bad.Add(1) >= auxiliaryFailures {
 			a.rest.Store(a.now().Add(auxiliaryRest).UnixNano())
 		}
 		return records{}, fmt.Errorf("read auxiliary records: %w", err)
 	}
+	a.bad.Store(0)
 	return found, nil
 }
 
