@@ -3,7 +3,9 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,6 +24,10 @@ func TestDevKeepsAllDataAcrossStops(t *testing.T) {
 	placed, err := s.user().SubmitOrder(t.Context(), sampleOrder("r-1"))
 	require.NoError(t, err)
 	s.level()
+	require.Eventually(t, func() bool { // a mail goes out after the position it belongs to
+		order, err := s.user().GetOrder(t.Context(), placed.ID, client.GetOptions{Include: []string{"auxiliary"}})
+		return err == nil && len(order.Auxiliary) == 1 && strings.Contains(string(order.Auxiliary[0].Payload), `"state":"sent"`)
+	}, 30*time.Second, 20*time.Millisecond)
 	beside := s.verified()
 	require.Contains(t, beside, "3 events at positions 1..3")
 	s.terminate()
