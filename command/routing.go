@@ -147,8 +147,7 @@ func openLines(o *events.Order) []events.TaskQuantity {
 	return lines
 }
 
-// barredOf lists the providers that are not asked again for an order, and why. With again, those that declined without
-// blocking may be.
+// barredOf lists the providers that are not asked again for an order, and why.
 func barredOf(o *events.Order) map[string]string {
 	barred := map[string]string{}
 	for i := range o.Tasks {

@@ -44,7 +44,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	}
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{
-			Read: n.read, Auxiliary: n.auxiliary, Positions: query.Tips(n.tip), End: n.end, Cursor: httpapi.NewCursor(cursors),
+			Read: n.read, Auxiliary: n.auxiliary, Positions: n.positions(), End: n.end, Cursor: httpapi.NewCursor(cursors),
 		})...)
 	}
 	if n.has(roleBroadcast) {
@@ -54,6 +54,14 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	}
 	httpapi.Mount(e, n.authn, append(routes, n.operations()...))
 	return e, nil
+}
+
+// positions tell how far the views are, and let requests wait for them.
+func (n *node) positions() query.Positions {
+	if n.poller != nil {
+		return n.poller
+	}
+	return query.Tips(n.tip)
 }
 
 // tip is how far a view is, nil for one that there is not.

@@ -25,6 +25,7 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/telemetry"
 	"github.com/orderstore/orderstore/projection"
+	"github.com/orderstore/orderstore/query"
 )
 
 const (
@@ -57,6 +58,7 @@ type node struct {
 	committer  *command.Committer
 	relay      *broadcast.Relay
 	projection *projection.Projection
+	poller     *query.Poller // nil where the projection is here
 	hub        *broadcast.Hub
 
 	listener net.Listener
@@ -185,9 +187,11 @@ func (n *node) startViews(ctx context.Context) error {
 		}
 		workers = append(workers, n.projection)
 	} else if n.read != nil {
-		poller := newTipPoller(n.read, projection.Views(), n.log)
-		n.viewTips = poller.tips
-		workers = append(workers, poller)
+		n.poller = query.NewPoller(n.read, n.log) // another process projects into the read database
+		for _, view := range projection.Views() {
+			n.viewTips[view] = n.poller.Tip(view)
+		}
+		workers = append(workers, n.poller)
 	}
 	if n.has(roleBroadcast) {
 		n.hub = broadcast.NewHub(n.read, n.viewTips[projection.Timeline], n.log)

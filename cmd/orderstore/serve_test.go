@@ -83,6 +83,7 @@ func TestRolesInProcessesOfTheirOwn(t *testing.T) {
 	first := o.serve(t, "command,relay")
 	second := o.serve(t, "command,relay")
 	reads := o.serve(t, "projection,query,broadcast")
+	beside := o.serve(t, "query,broadcast") // on the same read database, which it only reads
 	launch(t, o.env, "orderaux")
 
 	pool, err := postgres.Open(t.Context(), o.write, postgres.PoolConfig{Name: "test", MaxConns: 1})
@@ -116,9 +117,16 @@ func TestRolesInProcessesOfTheirOwn(t *testing.T) {
 	for i, url := range []string{first, second} {
 		submitted.Go(func() {
 			user := newClient(t, url, as.User)
+			elsewhere := newClient(t, beside, as.User)
 			for k := range n / 2 {
-				if _, err := user.SubmitOrder(ctx, sampleOrder(fmt.Sprintf("split-%d-%d", i, k))); err != nil {
+				placed, err := user.SubmitOrder(ctx, sampleOrder(fmt.Sprintf("split-%d-%d", i, k)))
+				if err != nil {
 					t.Errorf("submit: %v", err)
+					continue
+				}
+				read, err := elsewhere.GetOrder(ctx, placed.ID, client.GetOptions{Position: placed.Meta.Position})
+				if err != nil || read.Version < placed.Version {
+					t.Errorf("read version %d of %d elsewhere: %v", read.Version, placed.Version, err)
 				}
 			}
 		})
