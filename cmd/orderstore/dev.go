@@ -27,6 +27,8 @@ type devOptions struct {
 	demo   bool
 	exit   bool
 	orders int
+
+	auxiliary bool
 }
 
 func devCommand() *cobra.Command {
@@ -45,6 +47,7 @@ func devCommand() *cobra.Command {
 	flags.BoolVar(&o.demo, "demo", false, "push sample orders through and show what came of them, then go on serving")
 	flags.BoolVar(&o.exit, "exit-after-demo", false, "with --demo: stop when it is over")
 	flags.IntVar(&o.orders, "demo-orders", defaultDemoOrders, "with --demo: how many sample orders")
+	flags.BoolVar(&o.auxiliary, "auxiliary", true, "run the auxiliary systems too; without them orderaux may be started beside it")
 	return cmd
 }
 
@@ -145,6 +148,15 @@ func (d *development) config(listener net.Listener) (config, error) {
 
 // ready starts the auxiliary systems and tells where everything is.
 func (d *development) ready(ctx context.Context, cfg config) error {
+	if d.options.auxiliary {
+		if err := d.startSystems(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	return d.tell(cfg)
+}
+
+func (d *development) startSystems(ctx context.Context, cfg config) error {
 	pool, err := postgres.Open(ctx, cfg.PostgresAuxiliary, postgres.PoolConfig{Name: "orderstore-systems", MaxConns: 6, AsyncCommit: true})
 	if err != nil {
 		return err
@@ -160,6 +172,11 @@ func (d *development) ready(ctx context.Context, cfg config) error {
 		return err
 	}
 	d.systems = start(ctx, d.node.failed, &closing{worker: runner, close: pool.Close})
+	return nil
+}
+
+// tell writes where everything is.
+func (d *development) tell(cfg config) error {
 	e := endpoints{
 		HTTP: "http://" + cfg.HTTP, Metrics: "http://" + d.node.metrics.Addr().String(), NATS: cfg.NATS,
 		PostgresWrite: cfg.PostgresWrite, PostgresRead: cfg.PostgresRead, PostgresAuxiliary: cfg.PostgresAuxiliary,
