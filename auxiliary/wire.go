@@ -16,7 +16,8 @@ import (
 type Deps struct {
 	Pool    *pgxpool.Pool // the auxiliary database
 	JS      jetstream.JetStream
-	Log     *stream.Log // read where the stream does not reach back; nil: the stream alone
+	Log     *stream.Log    // read where the stream does not reach back; nil: the stream alone
+	Recent  *stream.Recent // what the process itself has appended to the log; nil: nothing
 	Mail    MailConfig
 	Logger  *slog.Logger
 	Clock   func() time.Time
@@ -86,7 +87,7 @@ func Wire(deps Deps) (*Runner, error) {
 		QuietTo: deps.Mail.QuietTo, Pace: pace,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{
-				JS: deps.JS, Log: deps.Log, After: after, Digest: digest, Name: system, Logger: deps.Logger,
+				JS: deps.JS, Log: deps.Log, Recent: deps.Recent, After: after, Digest: digest, Name: system, Logger: deps.Logger,
 			})
 		},
 	})

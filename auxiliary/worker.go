@@ -155,12 +155,20 @@ func databaseAway(err error) bool {
 		postgres.IsSerializationFailure(err)
 }
 
+// read decodes an event, unless this process has appended it and still has it.
+func read(r *stream.Record) (events.Event, error) {
+	if e, ok := r.Fact.(*events.Event); ok {
+		return *e, nil
+	}
+	return events.Decode(r.Position, r.Body)
+}
+
 // apply does one transaction and gives the position after it.
 func (w *worker) apply(ctx context.Context, cp checkpoint, records []stream.Record) (checkpoint, error) {
 	name, last := w.system.Name(), &records[len(records)-1]
 	batch := Batch{Events: make([]events.Event, len(records)), QuietTo: cp.quietTo, Now: w.cfg.Clock().UTC()}
 	for i := range records {
-		e, err := events.Decode(records[i].Position, records[i].Body)
+		e, err := read(&records[i])
 		if err != nil {
 			return cp, &stopError{position: records[i].Position, typ: e.Type, cause: err}
 		}

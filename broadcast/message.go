@@ -16,7 +16,7 @@ import (
 
 // message is a record as it stands in the stream: CloudEvents 1.0 in binary mode. The body is the log's bytes.
 func message(record *stream.Record) (*nats.Msg, error) {
-	e, _, err := events.DecodeHeader(record.Position, record.Body)
+	e, err := headerOf(record)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +44,15 @@ func message(record *stream.Record) (*nats.Msg, error) {
 		h["ce-orderversion"] = []string{strconv.FormatInt(e.OrderVersion, 10)}
 	}
 	return &nats.Msg{Subject: record.Subject, Header: h, Data: record.Body}, nil
+}
+
+// headerOf reads what an event says of itself, unless it is at hand.
+func headerOf(record *stream.Record) (*events.Event, error) {
+	if e, ok := record.Fact.(*events.Event); ok {
+		return e, nil
+	}
+	e, _, err := events.DecodeHeader(record.Position, record.Body)
+	return &e, err
 }
 
 // last is the stream's last sequence, 0 where there is no stream.

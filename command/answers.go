@@ -1,7 +1,6 @@
 package command
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -98,7 +97,7 @@ func (rep *reply) answer() (Answer, error) {
 	a.ETag = etag(o.Version)
 	if rep.task != "" {
 		task := o.Task(rep.task)
-		body, err := json.Marshal(task)
+		body, err := task.Encode()
 		if err != nil {
 			return a, fmt.Errorf("encode task %s: %w", rep.task, err)
 		}

@@ -178,6 +178,7 @@ type record struct {
 	subject  string
 	body     []byte
 	digest   events.Digest
+	event    *events.Event // of which body is the encoding
 }
 
 // encode makes the bytes of events and orders, and chains the digests.
@@ -190,7 +191,7 @@ func (r *round) encode() (*plan, error) {
 			return nil, err
 		}
 		p.to = head{position: e.Position, digest: p.to.digest.Next(e.Position, body)}
-		p.records[i] = record{position: e.Position, subject: e.Subject(), body: body, digest: p.to.digest}
+		p.records[i] = record{position: e.Position, subject: e.Subject(), body: body, digest: p.to.digest, event: e}
 	}
 	for _, state := range r.touched {
 		encoded, err := state.order.Encode()
@@ -207,7 +208,7 @@ func (p *plan) recent() []stream.Record {
 	all := make([]stream.Record, len(p.records))
 	for i := range p.records {
 		r := &p.records[i]
-		all[i] = stream.Record{Position: r.position, Digest: r.digest, Subject: r.subject, Body: r.body}
+		all[i] = stream.Record{Position: r.position, Digest: r.digest, Subject: r.subject, Body: r.body, Fact: r.event}
 	}
 	return all
 }

@@ -106,15 +106,6 @@ func New(t Type, at time.Time, data any) Event {
 	return Event{Cell: DefaultCell, Type: t, Version: s.version, Time: at.UTC().Truncate(time.Microsecond), Data: data}
 }
 
-// Encode gives the event's bytes. They are made once, when the event is appended, and copied from then on.
-func (e *Event) Encode() ([]byte, error) {
-	body, err := json.Marshal(e)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
-	}
-	return body, nil
-}
-
 // envelope is an Event whose payload is still bytes.
 type envelope struct {
 	Event

@@ -241,15 +241,6 @@ func (o *Order) Line(id string) *Line {
 	return nil
 }
 
-// Encode gives the document's bytes. Two documents that are folded from the same events have the same bytes.
-func (o *Order) Encode() ([]byte, error) {
-	b, err := json.Marshal(o)
-	if err != nil {
-		return nil, fmt.Errorf("encode order %s: %w", o.ID, err)
-	}
-	return b, nil
-}
-
 // DecodeOrder reads a document's bytes.
 func DecodeOrder(b []byte) (*Order, error) {
 	o := new(Order)

@@ -61,10 +61,14 @@ func typeOf(subject string) events.Type {
 
 func decodeOne(r stream.Record, n need) fact {
 	f := fact{Record: r}
-	if n > needHeader {
+	known, atHand := r.Fact.(*events.Event)
+	switch {
+	case atHand:
+		f.event = *known
+	case n > needHeader:
 		f.event, f.err = events.Decode(r.Position, r.Body)
 	}
-	if n == needHeader || f.err != nil && !errors.Is(f.err, events.ErrUnknown) {
+	if !atHand && n == needHeader || f.err != nil && !errors.Is(f.err, events.ErrUnknown) {
 		var err error
 		if f.event, _, err = events.DecodeHeader(r.Position, r.Body); err != nil {
 			f.err = err

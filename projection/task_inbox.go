@@ -1,7 +1,6 @@
 package projection
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -47,7 +46,7 @@ func taskRowOf(o *changed, t changedTask) (taskRow, error) {
 	if err != nil {
 		return taskRow{}, fmt.Errorf("task id %q: %w", task.ID, err)
 	}
-	document, err := json.Marshal(task)
+	document, err := task.Encode()
 	if err != nil {
 		return taskRow{}, fmt.Errorf("encode task %s: %w", task.ID, err)
 	}

@@ -203,7 +203,7 @@ func (n *node) startViews(ctx context.Context) error {
 
 func (n *node) follower(after int64, digest [32]byte) projection.Follower {
 	return stream.NewFollower(stream.FollowerConfig{
-		JS: n.js, Log: stream.NewLog(n.write), After: after, Digest: digest, Name: "projection", Logger: n.log,
+		JS: n.js, Log: stream.NewLog(n.write), Recent: &n.recent, After: after, Digest: digest, Name: "projection", Logger: n.log,
 	})
 }
 

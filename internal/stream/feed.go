@@ -117,7 +117,7 @@ func (f *Follower) take(msg jetstream.Msg, limit int) ([]Record, error) {
 			return records, err
 		case r.Position <= position:
 			// Seen before: the stream was cut and filled again.
-		case !r.follows(position, digest):
+		case !f.known(&r, digest) && !r.follows(position, digest):
 			return records, f.skipTo(r.Position)
 		default:
 			records = append(records, r)
@@ -132,6 +132,18 @@ func (f *Follower) take(msg jetstream.Msg, limit int) ([]Record, error) {
 			return records, nil
 		}
 	}
+}
+
+// known takes over from this process's own memory what was read, if it is that.
+func (f *Follower) known(r *Record, previous [32]byte) bool {
+	if f.cfg.Recent == nil {
+		return false
+	}
+	own, ok := f.cfg.Recent.Recognise(r, previous)
+	if ok {
+		*r = own
+	}
+	return ok
 }
 
 // skipTo gives up the consumer: what follows is read from the log, which is the truth where the stream has a hole or holds

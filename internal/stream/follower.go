@@ -21,6 +21,7 @@ const (
 type FollowerConfig struct {
 	JS     jetstream.JetStream
 	Log    *Log     // what the stream no longer or not yet holds is read here; nil: the stream alone
+	Recent *Recent  // what this process appended itself and need not read again; nil: nothing
 	After  int64    // the last position that was read
 	Digest [32]byte // its digest
 	Name   string   // for the log lines

@@ -43,3 +43,36 @@ func TestRecentIsBounded(t *testing.T) {
 	require.Len(t, r.After(3*recentLimit+39, 1), 1)
 	require.Less(t, len(r.records), recentLimit)
 }
+
+func TestRecentRecognisesWhatItHoldsAndNothingElse(t *testing.T) {
+	t.Parallel()
+	var previous [32]byte
+	appended := make([]Record, 3)
+	for i := range appended {
+		p := int64(i + 1)
+		body := []byte{byte(p)}
+		previous = Chain(previous, p, body)
+		appended[i] = Record{Position: p, Digest: previous, Body: body, Fact: p}
+	}
+	var r Recent
+	r.Add(appended)
+	read := Record{Position: 2, Digest: appended[1].Digest, Body: []byte{2}}
+	known, ok := r.Recognise(&read, appended[0].Digest)
+	require.True(t, ok)
+	require.Equal(t, int64(2), known.Fact)
+
+	first := Record{Position: 1, Digest: appended[0].Digest, Body: []byte{1}}
+	_, ok = r.Recognise(&first, [32]byte{})
+	require.False(t, ok, "what came before the first one kept is not known")
+	otherBody := Record{Position: 2, Digest: appended[1].Digest, Body: []byte{9}}
+	_, ok = r.Recognise(&otherBody, appended[0].Digest)
+	require.False(t, ok, "another body under the same digest")
+	otherDigest := Record{Position: 2, Digest: [32]byte{7}, Body: []byte{2}}
+	_, ok = r.Recognise(&otherDigest, appended[0].Digest)
+	require.False(t, ok)
+	_, ok = r.Recognise(&read, [32]byte{7})
+	require.False(t, ok, "it does not follow what the reader read before")
+	beyond := Record{Position: 4}
+	_, ok = r.Recognise(&beyond, appended[2].Digest)
+	require.False(t, ok)
+}

@@ -24,6 +24,9 @@ type Record struct {
 	Digest   [32]byte
 	Subject  string
 	Body     []byte
+	// Fact is what Body says, where the process that appended the record still has it; nil: Body has to be read. Whoever finds one
+	// shares it and must not change it.
+	Fact any
 }
 
 // follows says whether the record is the one after (position, digest).
