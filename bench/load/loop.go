@@ -15,6 +15,8 @@ type Operation func(ctx context.Context, n int64, due time.Time) string
 type Phases struct {
 	Warm    time.Duration
 	Measure time.Duration
+	// Limit ends a closed loop after so many operations, before its time is over; 0: none.
+	Limit int64
 	// Measuring is called once, when the warm-up is over, if it is set.
 	Measuring func()
 }
@@ -87,7 +89,11 @@ func Closed(ctx context.Context, connections int, phases Phases, numbers *atomic
 		workers.Go(func() {
 			for now := time.Now(); now.Before(to) && ctx.Err() == nil; {
 				began := now
-				reason := do(ctx, numbers.Add(1), began)
+				n := numbers.Add(1)
+				if phases.Limit > 0 && n > first+phases.Limit {
+					return
+				}
+				reason := do(ctx, n, began)
 				now = time.Now()
 				if now.Before(to) {
 					c.count(reason, now.Sub(began), !now.Before(from))
@@ -97,7 +103,9 @@ func Closed(ctx context.Context, connections int, phases Phases, numbers *atomic
 	}
 	workers.Wait()
 	out.Took = min(time.Since(from), phases.Measure)
-	out.Sent = numbers.Load() - first
+	if out.Sent = numbers.Load() - first; phases.Limit > 0 {
+		out.Sent = min(out.Sent, phases.Limit)
+	}
 	for _, c := range counters {
 		out.add(c)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -39,19 +40,28 @@ type endpoints struct {
 
 // target is the instance that is measured.
 type target struct {
-	dir      string
 	at       endpoints
-	user     party
 	tokens   oauth2.TokenSource
 	shop     *client.Client
 	operator *client.Client
 	probe    *client.Client
-	run      string // begins the references of this run
+	// The processes of the instance, 0 where they are not known.
+	service, postmaster int
+	// How many mixes were made, so that each has references of its own.
+	mixes int
+}
+
+// reference begins the references of a mix's orders: no other one has it.
+func (t *target) reference() string {
+	t.mixes++
+	return strconv.FormatInt(time.Now().UnixNano(), 36) + "x" + strconv.Itoa(t.mixes)
 }
 
 // connect reads how to reach an instance, and registers providers for the work that is submitted.
 func connect(ctx context.Context, dir string) (*target, error) {
-	t := &target{dir: dir, run: strconv.FormatInt(time.Now().UnixNano(), 36)}
+	t := &target{
+		service: processIn(filepath.Join(dir, "lock")), postmaster: processIn(filepath.Join(dir, "postgres", "data", "postmaster.pid")),
+	}
 	if err := readJSON(filepath.Join(dir, "endpoints.json"), &t.at); err != nil {
 		return nil, fmt.Errorf("is an instance running in %s? Start one with orderstore dev --data %s, or let --start do it (%w)", dir, dir, err)
 	}
@@ -59,7 +69,6 @@ func connect(ctx context.Context, dir string) (*target, error) {
 	if err := readJSON(filepath.Join(dir, "credentials.json"), &parties); err != nil {
 		return nil, err
 	}
-	t.user = parties.User
 	t.tokens = tokens(context.WithoutCancel(ctx), t.at.HTTP, parties.User)
 	var err error
 	if t.operator, err = t.client(parties.Operator.ClientID, parties.Operator.ClientSecret); err != nil {
@@ -172,4 +181,18 @@ func readJSON(path string, into any) error {
 		return err
 	}
 	return json.Unmarshal(content, into)
+}
+
+// processIn is the process id in the first line of a file; 0 where there is none to read.
+func processIn(path string) int {
+	content, err := os.ReadFile(path) //nolint:gosec // the operator's own folder
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(content), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return 0
+	}
+	return pid
 }

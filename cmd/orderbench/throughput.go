@@ -2,68 +2,110 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/orderstore/orderstore/bench/load"
+	"github.com/orderstore/orderstore/bench/report"
 )
 
+// probeSlots is how many followed orders may be under way at once beside a closed loop.
+const probeSlots = 64
+
+type throughput struct {
+	session
+	connections   int
+	tasks         bool
+	probes        int
+	warm, measure time.Duration
+}
+
 func throughputCommand() *cobra.Command {
-	o := &throughputOptions{}
+	o := &throughput{}
 	cmd := &cobra.Command{
 		Use:   "throughput",
-		Short: "Submit from many connections as fast as answers come, and measure the rate",
+		Short: "How many single orders a second: many connections, each sends its next order when the last is answered",
 		Long: `Submits single orders from a fixed number of connections (closed loop: each sends its next order when the one before is
-answered), then waits until stream and views have caught up.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return throughput(cmd.Context(), o, cmd.OutOrStdout()) },
+answered), then waits until stream and views are level with the log. Beside them a few orders a second (--probes) are sent at a
+fixed rate and followed: how long until a provider has heard of each and has pulled it, while the store is under full load.
+
+With --tasks each order is offered to a provider: two events. Without, the orders are of a kind that nobody serves: one event.`,
+		Example: "  orderbench throughput --start\n  orderbench throughput --data .data --connections 64 --tasks=false --repeat 3",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	cmd.Flags().StringVar(&o.data, "data", ".data", "folder of a running development instance")
+	o.flags(cmd)
 	cmd.Flags().IntVar(&o.connections, "connections", 256, "connections")
-	cmd.Flags().BoolVar(&o.tasks, "tasks", true, "orders that one provider serves, in two events; false: orders that nobody serves, in one")
+	cmd.Flags().BoolVar(&o.tasks, "tasks", true, "orders that one provider serves; --tasks=false: orders that nobody serves")
+	cmd.Flags().IntVar(&o.probes, "probes", 20, "followed orders a second; 0: none")
 	cmd.Flags().DurationVar(&o.warm, "warm", 3*time.Second, "how long to submit before counting")
 	cmd.Flags().DurationVar(&o.measure, "for", 10*time.Second, "how long to count")
-	cmd.Flags().Uint64Var(&o.seed, "seed", 1, "of the orders; the same seed makes the same orders")
 	return cmd
 }
 
-type throughputOptions struct {
-	data          string
-	connections   int
-	tasks         bool
-	warm, measure time.Duration
-	seed          uint64
-}
-
-func throughput(ctx context.Context, o *throughputOptions, out io.Writer) error {
-	t, err := connect(ctx, o.data)
-	if err != nil {
-		return err
-	}
+func (o *throughput) run(ctx context.Context, t *target) (*report.Run, error) {
 	sender, err := t.sender(o.connections)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	kind := ""
+	kind, name, perOrder := "", "single orders with one task each", 2.0
 	if !o.tasks {
-		kind = load.Unserved
+		kind, name, perOrder = load.Unserved, "single orders without a task", 1
 	}
-	var numbers atomic.Int64
-	got := load.Closed(ctx, o.connections, load.Phases{Warm: o.warm, Measure: o.measure}, &numbers, submissions(sender, load.NewMix(o.seed, t.run, kind)))
-	lag, err := t.level(ctx)
+	meter, err := t.metered()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fmt.Fprintf(out, "%d connections for %s: %.0f orders/s, %d stored, errors: %s\n", o.connections, got.Took.Round(time.Millisecond), got.Rate(), got.Done, got.Errors)
-	fmt.Fprintln(out, "submit -> answer ", got.Latency.Summary())
-	fmt.Fprintf(out, "stream and views level with the log %s after the last answer\n", lag.Round(time.Millisecond))
-	if got.Errors.Total() > 0 {
-		return errors.New("not every order was stored")
+	phases := load.Phases{Warm: o.warm, Measure: o.measure, Measuring: meter.restart}
+	probing, err := o.probing(ctx, t, phases)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	mix := load.NewMix(o.seed, t.reference(), kind)
+	got := load.Closed(ctx, o.connections, phases, &atomic.Int64{}, submissions(sender, mix))
+	run := report.FromOutcome(fmt.Sprintf("%s, %d connections, %s", name, o.connections, seconds(got.Took)), got, "sent -> answer")
+	run.Events = run.Rate * perOrder
+	if err := meter.settle(ctx, run); err != nil {
+		return nil, err
+	}
+	return run, probing(run)
+}
+
+// probing submits and follows orders beside the load. The returned function waits for them and adds them to the run.
+func (o *throughput) probing(ctx context.Context, t *target, phases load.Phases) (func(*report.Run) error, error) {
+	if o.probes == 0 {
+		return func(*report.Run) error { return nil }, nil
+	}
+	f, err := t.follow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := t.sender(probeSlots)
+	if err != nil {
+		f.stop()
+		return nil, err
+	}
+	phases.Measuring = nil
+	var got *load.Outcome
+	var sent sync.WaitGroup
+	mix := load.NewMix(o.seed, t.reference(), load.Probes)
+	sent.Go(func() {
+		got = load.Open(ctx, o.probes, probeSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, time.Now().Add(phases.Warm)))
+	})
+	return func(run *report.Run) error {
+		defer f.stop()
+		sent.Wait()
+		if err := f.arrived(ctx); err != nil {
+			return err
+		}
+		run.Errors.Merge(got.Errors)
+		run.Errors.Merge(got.WarmTally)
+		run.Stages = append(run.Stages, report.Stage{Name: "followed: due -> answer", Latency: got.Latency.Summary()})
+		f.report(run)
+		return nil
+	}, nil
 }
