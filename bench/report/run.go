@@ -85,7 +85,7 @@ func (r *Run) Print(out io.Writer) {
 		fmt.Fprintf(out, "  %.0f orders/s, %d stored\n", r.Rate, r.Stored)
 	}
 	for _, stage := range r.Stages {
-		fmt.Fprintf(out, "  %-36s %s\n", stage.Name, stage.Latency)
+		fmt.Fprintf(out, "  %-46s %s\n", stage.Name, stage.Latency)
 	}
 	if r.Level >= 0 {
 		fmt.Fprintf(out, "  level %s after the last answer\n", time.Duration(r.Level*float64(time.Second)).Round(time.Millisecond))

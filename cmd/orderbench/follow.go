@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/orderstore/orderstore/bench/load"
-	"github.com/orderstore/orderstore/bench/report"
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/events"
 )
@@ -202,10 +201,9 @@ func (f *follower) unheard() int64 {
 	return n
 }
 
-// report adds the stages to a run, each from the moment at which the order was due to be sent.
-func (f *follower) report(run *report.Run) {
+// measured adds the stages, each from the moment at which the order was due to be sent.
+func (f *follower) measured(to *stages) {
 	names := [ways]string{"due -> heard on NATS", "due -> heard by SSE", "due -> heard by SSE, pulled and seen"}
-	unheard := f.unheard()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for way, name := range names {
@@ -215,7 +213,14 @@ func (f *follower) report(run *report.Run) {
 				h.Record(at.Sub(due))
 			}
 		}
-		run.Stages = append(run.Stages, report.Stage{Name: name, Latency: h.Summary()})
+		to.add(name, h)
 	}
-	run.Faults = map[string]int64{"not heard of": unheard, "older than announced": f.stale, "announced but not found": f.missing}
+}
+
+// faults are what must be none.
+func (f *follower) faults() map[string]int64 {
+	unheard := f.unheard()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return map[string]int64{"not heard of": unheard, "older than announced": f.stale, "announced but not found": f.missing}
 }

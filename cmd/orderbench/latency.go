@@ -59,24 +59,37 @@ func (o *latency) run(ctx context.Context, t *target) (*report.Run, error) {
 
 // followed submits orders at a fixed rate and follows each.
 func followed(ctx context.Context, t *target, rate int, phases load.Phases, mix *load.Mix) (*report.Run, error) {
+	run, histograms, err := followedHistograms(ctx, t, rate, phases, mix)
+	if err != nil {
+		return nil, err
+	}
+	run.Stages = histograms.report("")
+	return run, nil
+}
+
+// followedHistograms does the same, and leaves the latencies for the caller to merge with others.
+func followedHistograms(ctx context.Context, t *target, rate int, phases load.Phases, mix *load.Mix) (*report.Run, *stages, error) {
 	if rate < 1 {
-		return nil, fmt.Errorf("a rate of %d: must be at least one order a second", rate)
+		return nil, nil, fmt.Errorf("a rate of %d: must be at least one order a second", rate)
 	}
 	f, err := t.follow(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.stop()
 	sender, err := t.sender(openSlots)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	got := load.Open(ctx, rate, openSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, time.Now().Add(phases.Warm)))
 	if err := f.arrived(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	run := report.FromOutcome("", got, "due -> answer")
+	run := report.FromOutcome("", got, "")
 	run.Notes = append(run.Notes, fmt.Sprintf("%d of %d orders left more than 1 ms after they were due", got.Late, got.Done))
-	f.report(run)
-	return run, nil
+	histograms := newStages()
+	histograms.add("due -> answer", got.Latency)
+	f.measured(histograms)
+	run.Faults = f.faults()
+	return run, histograms, nil
 }

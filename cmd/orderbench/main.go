@@ -17,7 +17,7 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{Use: "orderbench", Short: "Measure a running order store", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(latencyCommand(), throughputCommand())
+	root.AddCommand(throughputCommand(), latencyCommand(), batchCommand(), stallCommand(), growthCommand(), soakCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "orderbench:", err)
 		return 1

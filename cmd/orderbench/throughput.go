@@ -104,8 +104,11 @@ func (o *throughput) probing(ctx context.Context, t *target, phases load.Phases)
 		}
 		run.Errors.Merge(got.Errors)
 		run.Errors.Merge(got.WarmTally)
-		run.Stages = append(run.Stages, report.Stage{Name: "followed: due -> answer", Latency: got.Latency.Summary()})
-		f.report(run)
+		histograms := newStages()
+		histograms.add("due -> answer", got.Latency)
+		f.measured(histograms)
+		run.Stages = append(run.Stages, histograms.report("followed: ")...)
+		run.Faults = f.faults()
 		return nil
 	}, nil
 }
