@@ -2,202 +2,94 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
 	"github.com/spf13/cobra"
 
-	"github.com/orderstore/orderstore/client"
+	"github.com/orderstore/orderstore/bench/load"
+	"github.com/orderstore/orderstore/bench/report"
 )
 
-const (
-	// arrivalWithin is how long after the last submit a notice may still come.
-	arrivalWithin = 10 * time.Second
-	pullers       = 32
-)
+// openSlots is how many orders of an open loop may be under way at once. More wait, and their wait is counted.
+const openSlots = 256
+
+type latency struct {
+	session
+	rate          int
+	warm, measure time.Duration
+}
 
 func latencyCommand() *cobra.Command {
-	var data string
-	var rate int
-	var duration time.Duration
+	o := &latency{}
 	cmd := &cobra.Command{
 		Use:   "latency",
-		Short: "Submit at a fixed rate and measure until a provider has heard, pulled and seen each order",
-		Long: `Submits orders at a fixed rate (open loop: the next one does not wait for the one before) and follows the provider's event
-stream. For each order it measures, from the moment it should have been sent: the answer to the submit; and from that answer: the
-notice at the provider, and the end of the provider's pull of the order at the announced position.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			l := &latency{rate: rate, duration: duration, answered: newHistogram(), noticed: newHistogram(), seen: newHistogram()}
-			return l.run(cmd.Context(), data)
-		},
+		Short: "How long an order takes at a fixed rate: until it is answered, heard of, and pulled by its provider",
+		Long: `Submits orders at a fixed rate (open loop: the next one does not wait for the one before) and follows each of them on
+NATS and on the provider's event stream (SSE); the provider pulls each order at the announced position.
+
+All times are taken from the moment at which an order was DUE to be sent, not from when it was: an order that had to wait because
+the one before was slow counts its wait. So a stall is seen by all whom it would have kept waiting, and "coordinated omission" is
+impossible (Gil Tene, "How NOT to Measure Latency"; the README of HdrHistogram).`,
+		Example: "  orderbench latency --start --rate 300 --for 30s",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	cmd.Flags().StringVar(&data, "data", ".data", "folder of a running development instance")
-	cmd.Flags().IntVar(&rate, "rate", 300, "orders a second")
-	cmd.Flags().DurationVar(&duration, "for", 30*time.Second, "how long to submit")
+	o.flags(cmd)
+	cmd.Flags().IntVar(&o.rate, "rate", 300, "orders a second")
+	cmd.Flags().DurationVar(&o.warm, "warm", 3*time.Second, "how long to submit before counting")
+	cmd.Flags().DurationVar(&o.measure, "for", 20*time.Second, "how long to count")
 	return cmd
 }
 
-// newHistogram records 1 µs to 60 s with three digits.
-func newHistogram() *histogram { return &histogram{h: hdrhistogram.New(1, 60_000_000, 3)} }
-
-type histogram struct {
-	mu sync.Mutex
-	h  *hdrhistogram.Histogram
-}
-
-func (h *histogram) record(d time.Duration) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_ = h.h.RecordValue(max(d.Microseconds(), 1)) // beyond a minute the run has failed anyway
-}
-
-func (h *histogram) String() string {
-	ms := func(q float64) float64 { return float64(h.h.ValueAtQuantile(q)) / 1000 }
-	return fmt.Sprintf("p50 %7.2f ms  p90 %7.2f ms  p99 %7.2f ms  max %7.2f ms  (%d)", ms(50), ms(90), ms(99), ms(100), h.h.TotalCount())
-}
-
-type latency struct {
-	rate     int
-	duration time.Duration
-	parties  *parties
-
-	answers  sync.Map // order id -> time of the answer to its submit, or a channel that waits for it
-	pending  atomic.Int64
-	failures atomic.Int64
-	stale    atomic.Int64
-	answered *histogram
-	noticed  *histogram
-	seen     *histogram
-}
-
-func (l *latency) run(ctx context.Context, data string) error {
-	var err error
-	if l.parties, err = connect(ctx, data); err != nil {
-		return err
-	}
-	lag, err := l.parties.operator.Lag(ctx)
+func (o *latency) run(ctx context.Context, t *target) (*report.Run, error) {
+	meter, err := t.metered()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	listening, stop := context.WithCancel(ctx)
-	defer stop()
-	var listeners sync.WaitGroup
-	listeners.Go(func() { l.listen(listening, lag.Log) })
-	l.submitAll(ctx)
-	l.awaitArrivals(ctx)
-	stop()
-	listeners.Wait()
-	return l.report()
-}
-
-// submitAll starts each order at its own time, whatever became of the one before.
-func (l *latency) submitAll(ctx context.Context) {
-	made := newOrders()
-	total := int(float64(l.rate) * l.duration.Seconds())
-	begin := time.Now()
-	var sent sync.WaitGroup
-	for n := range total {
-		due := begin.Add(time.Duration(n) * time.Second / time.Duration(l.rate))
-		if wait := time.Until(due); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-				return
-			}
-		}
-		l.pending.Add(1)
-		sent.Go(func() { l.submit(ctx, made.make(n), due) })
-	}
-	sent.Wait()
-}
-
-func (l *latency) submit(ctx context.Context, order client.OrderSubmission, due time.Time) {
-	stored, err := l.parties.user.SubmitOrder(ctx, order)
-	at := time.Now()
+	phases := load.Phases{Warm: o.warm, Measure: o.measure, Measuring: meter.restart}
+	run, err := followed(ctx, t, o.rate, phases, load.NewMix(o.seed, t.reference(), load.Probes))
 	if err != nil {
-		l.failures.Add(1)
-		l.pending.Add(-1)
-		return
+		return nil, err
 	}
-	l.answered.record(at.Sub(due))
-	if waiting, heard := l.answers.LoadOrStore(stored.ID, at); heard {
-		waiting.(chan time.Time) <- at //nolint:forcetypeassert // the only other kind of value
-	}
+	run.Name = fmt.Sprintf("at %d orders/s for %s", o.rate, o.measure)
+	return run, meter.settle(ctx, run)
 }
 
-// listen follows the provider's stream and pulls each order that it hears of.
-func (l *latency) listen(ctx context.Context, after int64) {
-	tickets := make(chan struct{}, pullers)
-	for event, err := range l.parties.provider.Events(ctx, client.From{Position: after}, client.OverSSE()) {
-		if err != nil {
-			return
-		}
-		if event.Type != "task.offered" {
-			continue
-		}
-		heard := time.Now()
-		tickets <- struct{}{}
-		go func() {
-			defer func() { <-tickets }()
-			l.pull(ctx, event, heard)
-		}()
-	}
-}
-
-func (l *latency) pull(ctx context.Context, event client.Event, heard time.Time) {
-	order, err := l.parties.provider.GetOrder(ctx, event.Subject, client.GetOptions{Position: event.Position})
-	seen := time.Now()
-	defer l.pending.Add(-1)
+// followed submits orders at a fixed rate and follows each.
+func followed(ctx context.Context, t *target, rate int, phases load.Phases, mix *load.Mix) (*report.Run, error) {
+	run, histograms, err := followedHistograms(ctx, t, rate, phases, mix)
 	if err != nil {
-		l.failures.Add(1)
-		return
+		return nil, err
 	}
-	if order.Version < event.OrderVersion {
-		l.stale.Add(1)
-	}
-	// The notice may overtake the answer to the submit: then it waits for it, and counts as instant.
-	waiting := make(chan time.Time, 1)
-	at, _ := l.answers.LoadOrStore(event.Subject, waiting)
-	answered, ok := at.(time.Time)
-	if !ok {
-		select {
-		case answered = <-waiting:
-		case <-ctx.Done():
-			return
-		}
-	}
-	l.noticed.record(heard.Sub(answered))
-	l.seen.record(seen.Sub(answered))
+	run.Stages = histograms.report("")
+	return run, nil
 }
 
-func (l *latency) awaitArrivals(ctx context.Context) {
-	ticker := time.NewTicker(10 * time.Millisecond)
-	defer ticker.Stop()
-	over := time.After(arrivalWithin)
-	for l.pending.Load() > 0 {
-		select {
-		case <-ticker.C:
-		case <-over:
-			return
-		case <-ctx.Done():
-			return
-		}
+// followedHistograms does the same, and leaves the latencies for the caller to merge with others.
+func followedHistograms(ctx context.Context, t *target, rate int, phases load.Phases, mix *load.Mix) (*report.Run, *stages, error) {
+	if rate < 1 {
+		return nil, nil, fmt.Errorf("a rate of %d: must be at least one order a second", rate)
 	}
-}
-
-func (l *latency) report() error {
-	fmt.Printf("%d orders/s for %s\n", l.rate, l.duration)
-	fmt.Println("due -> answer to the submit      ", l.answered)
-	fmt.Println("answer -> notice at the provider ", l.noticed)
-	fmt.Println("answer -> heard, pulled and seen ", l.seen)
-	fmt.Printf("failed %d, stale %d, not arrived %d\n", l.failures.Load(), l.stale.Load(), l.pending.Load())
-	if l.failures.Load() > 0 || l.stale.Load() > 0 || l.pending.Load() > 0 {
-		return errors.New("not every order was submitted, heard of and seen")
+	f, err := t.follow(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil
+	defer f.stop()
+	sender, err := t.sender(openSlots)
+	if err != nil {
+		return nil, nil, err
+	}
+	got := load.Open(ctx, rate, openSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, time.Now().Add(phases.Warm)))
+	if err := f.arrived(ctx); err != nil {
+		return nil, nil, err
+	}
+	run := report.FromOutcome("", got, "")
+	run.Notes = append(run.Notes, fmt.Sprintf("%d of %d orders left more than 1 ms after they were due", got.Late, got.Done))
+	histograms := newStages()
+	histograms.add("due -> answer", got.Latency)
+	f.measured(histograms)
+	run.Faults = f.faults()
+	return run, histograms, nil
 }

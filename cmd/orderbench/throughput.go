@@ -2,116 +2,113 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/orderstore/orderstore/client"
+	"github.com/orderstore/orderstore/bench/load"
+	"github.com/orderstore/orderstore/bench/report"
 )
 
+// probeSlots is how many followed orders may be under way at once beside a closed loop.
+const probeSlots = 64
+
+type throughput struct {
+	session
+	connections   int
+	tasks         bool
+	probes        int
+	warm, measure time.Duration
+}
+
 func throughputCommand() *cobra.Command {
-	var data string
-	t := &throughput{answered: newHistogram()}
+	o := &throughput{}
 	cmd := &cobra.Command{
 		Use:   "throughput",
-		Short: "Submit from many connections as fast as answers come, and measure the rate",
+		Short: "How many single orders a second: many connections, each sends its next order when the last is answered",
 		Long: `Submits single orders from a fixed number of connections (closed loop: each sends its next order when the one before is
-answered), then waits until stream and views have caught up.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return t.run(cmd.Context(), data) },
+answered), then waits until stream and views are level with the log. Beside them a few orders a second (--probes) are sent at a
+fixed rate and followed: how long until a provider has heard of each and has pulled it, while the store is under full load.
+
+With --tasks each order is offered to a provider: two events. Without, the orders are of a kind that nobody serves: one event.`,
+		Example: "  orderbench throughput --start\n  orderbench throughput --data .data --connections 64 --tasks=false --repeat 3",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	cmd.Flags().StringVar(&data, "data", ".data", "folder of a running development instance")
-	cmd.Flags().IntVar(&t.connections, "connections", 256, "connections")
-	cmd.Flags().DurationVar(&t.duration, "for", 10*time.Second, "how long to submit")
+	o.flags(cmd)
+	cmd.Flags().IntVar(&o.connections, "connections", 256, "connections")
+	cmd.Flags().BoolVar(&o.tasks, "tasks", true, "orders that one provider serves; --tasks=false: orders that nobody serves")
+	cmd.Flags().IntVar(&o.probes, "probes", 20, "followed orders a second; 0: none")
+	cmd.Flags().DurationVar(&o.warm, "warm", 3*time.Second, "how long to submit before counting")
+	cmd.Flags().DurationVar(&o.measure, "for", 10*time.Second, "how long to count")
 	return cmd
 }
 
-type throughput struct {
-	connections int
-	duration    time.Duration
-	parties     *parties
-	next        atomic.Int64
-	failures    atomic.Int64
-	answered    *histogram
-}
-
-func (t *throughput) run(ctx context.Context, data string) error {
-	var err error
-	if t.parties, err = connect(ctx, data); err != nil {
-		return err
-	}
-	began := time.Now()
-	t.submitAll(ctx)
-	took := time.Since(began)
-	stored := t.next.Load() - t.failures.Load()
-	caughtUp, err := t.level(ctx)
+func (o *throughput) run(ctx context.Context, t *target) (*report.Run, error) {
+	sender, err := t.sender(o.connections)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fmt.Printf("%d connections for %s: %.0f orders/s, %d stored, %d failed\n",
-		t.connections, took.Round(time.Millisecond), float64(stored)/took.Seconds(), stored, t.failures.Load())
-	fmt.Println("submit -> answer ", t.answered)
-	fmt.Printf("stream and views level with the log %s after the last answer\n", caughtUp.Round(time.Millisecond))
-	if t.failures.Load() > 0 {
-		return errors.New("not every order was stored")
+	kind, name, perOrder := "", "single orders with one task each", 2.0
+	if !o.tasks {
+		kind, name, perOrder = load.Unserved, "single orders without a task", 1
 	}
-	return nil
+	meter, err := t.metered()
+	if err != nil {
+		return nil, err
+	}
+	phases := load.Phases{Warm: o.warm, Measure: o.measure, Measuring: meter.restart}
+	probing, err := o.probing(ctx, t, phases)
+	if err != nil {
+		return nil, err
+	}
+	mix := load.NewMix(o.seed, t.reference(), kind)
+	got := load.Closed(ctx, o.connections, phases, &atomic.Int64{}, submissions(sender, mix))
+	run := report.FromOutcome(fmt.Sprintf("%s, %d connections, %s", name, o.connections, seconds(got.Took)), got, "sent -> answer")
+	run.Events = run.Rate * perOrder
+	if err := meter.settle(ctx, run); err != nil {
+		return nil, err
+	}
+	return run, probing(run)
 }
 
-func (t *throughput) submitAll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, t.duration)
-	defer cancel()
-	made := newOrders()
-	var workers sync.WaitGroup
-	for range t.connections {
-		workers.Go(func() {
-			for ctx.Err() == nil {
-				order := made.make(int(t.next.Add(1)))
-				begin := time.Now()
-				if _, err := t.parties.user.SubmitOrder(context.WithoutCancel(ctx), order); err != nil {
-					t.failures.Add(1)
-					continue
-				}
-				t.answered.record(time.Since(begin))
-			}
-		})
+// probing submits and follows orders beside the load. The returned function waits for them and adds them to the run.
+func (o *throughput) probing(ctx context.Context, t *target, phases load.Phases) (func(*report.Run) error, error) {
+	if o.probes == 0 {
+		return func(*report.Run) error { return nil }, nil
 	}
-	workers.Wait()
-}
-
-// level waits until all stages are where the log is.
-func (t *throughput) level(ctx context.Context) (time.Duration, error) {
-	began := time.Now()
-	for {
-		lag, err := t.parties.operator.Lag(ctx)
-		var problem *client.Problem
-		if err != nil && (!errors.As(err, &problem) || problem.Status != http.StatusServiceUnavailable) {
-			return 0, err
+	f, err := t.follow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := t.sender(probeSlots)
+	if err != nil {
+		f.stop()
+		return nil, err
+	}
+	phases.Measuring = nil
+	var got *load.Outcome
+	var sent sync.WaitGroup
+	mix := load.NewMix(o.seed, t.reference(), load.Probes)
+	sent.Go(func() {
+		got = load.Open(ctx, o.probes, probeSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, time.Now().Add(phases.Warm)))
+	})
+	return func(run *report.Run) error {
+		defer f.stop()
+		sent.Wait()
+		if err := f.arrived(ctx); err != nil {
+			return err
 		}
-		if err == nil && levelled(lag) {
-			return time.Since(began), nil
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		}
-	}
-}
-
-// levelled says whether stream and views are where the log is; auxiliary systems may lag.
-func levelled(lag client.Lag) bool {
-	behind := int64(0)
-	if lag.Stream != nil {
-		behind = lag.Stream.Lag
-	}
-	for _, view := range lag.Views {
-		behind = max(behind, view.Lag)
-	}
-	return behind == 0
+		run.Errors.Merge(got.Errors)
+		run.Errors.Merge(got.WarmTally)
+		histograms := newStages()
+		histograms.add("due -> answer", got.Latency)
+		f.measured(histograms)
+		run.Stages = append(run.Stages, histograms.report("followed: ")...)
+		run.Faults = f.faults()
+		return nil
+	}, nil
 }
