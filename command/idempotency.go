@@ -72,12 +72,11 @@ const (
 	selectAnswers = `
 SELECT k.client_id, k.key, k.fingerprint, k.status, k.headers::text, k.body
 FROM unnest($1::text[], $2::text[]) AS u (client_id, key) JOIN idempotency_keys k USING (client_id, key)`
-	insertAnswers = `
+	copyAnswers     = `idempotency_keys (client_id, key, fingerprint, status, headers, body, created_at)`
+	insertNewAnswer = `
 INSERT INTO idempotency_keys (client_id, key, fingerprint, status, headers, body, created_at)
-SELECT c, k, f, s, h::jsonb, b, $7
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::text[], $6::bytea[]) AS u (c, k, f, s, h, b)`
-	insertNewAnswers = insertAnswers + ` ON CONFLICT (client_id, key) DO NOTHING`
-	deleteAnswers    = `DELETE FROM idempotency_keys WHERE created_at < $1`
+VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7) ON CONFLICT (client_id, key) DO NOTHING`
+	deleteAnswers = `DELETE FROM idempotency_keys WHERE created_at < $1`
 )
 
 // KeepAnswers is how long the first answer under an Idempotency-Key is kept.
@@ -111,30 +110,48 @@ func takeAnswers(rows pgx.Rows, r *round) error {
 	return err
 }
 
-func queueAnswers(batch *pgx.Batch, statement string, kept []keptAnswer, at time.Time) error {
+func putAnswers(bulk *postgres.Bulk, kept []keptAnswer, at time.Time) error {
 	if len(kept) == 0 {
 		return nil
 	}
-	n := len(kept)
-	clients, keys, headers := make([]string, n), make([]string, n), make([]string, n)
-	fingerprints, bodies, statuses := make([][]byte, n), make([][]byte, n), make([]int32, n)
-	for i, k := range kept {
-		h, err := json.Marshal(answerHeaders{k.answer.ETag, k.answer.Location, k.answer.Position, k.answer.OrderID, k.answer.ExternalRef})
+	bulk.Copy(copyAnswers, 7)
+	for _, k := range kept {
+		headers, err := k.answer.headers()
 		if err != nil {
-			return fmt.Errorf("encode kept answer: %w", err)
+			return err
 		}
-		clients[i], keys[i], headers[i] = k.key.Client, k.key.Key, string(h)
-		fingerprints[i], bodies[i], statuses[i] = k.key.Fingerprint[:], k.answer.Body, int32(k.answer.Status) //nolint:gosec // three digits
+		bulk.Row()
+		bulk.Text(k.key.Client)
+		bulk.Text(k.key.Key)
+		bulk.Bytes(k.key.Fingerprint[:])
+		bulk.Int4(int32(k.answer.Status)) //nolint:gosec // three digits
+		bulk.JSONB(headers)
+		bulk.Bytes(k.answer.Body)
+		bulk.Time(at)
 	}
-	batch.Queue(statement, clients, keys, fingerprints, statuses, headers, bodies, at)
 	return nil
+}
+
+func (a *Answer) headers() ([]byte, error) {
+	h, err := json.Marshal(answerHeaders{a.ETag, a.Location, a.Position, a.OrderID, a.ExternalRef})
+	if err != nil {
+		return nil, fmt.Errorf("encode kept answer: %w", err)
+	}
+	return h, nil
 }
 
 // keep stores the answers of a round that changed nothing else. An answer that another round has kept meanwhile stands.
 func (s *store) keep(ctx context.Context, r *round) error {
 	batch := &pgx.Batch{}
-	if err := queueAnswers(batch, insertNewAnswers, r.kept, r.at); err != nil || batch.Len() == 0 {
-		return err
+	for _, k := range r.kept {
+		headers, err := k.answer.headers()
+		if err != nil {
+			return err
+		}
+		batch.Queue(insertNewAnswer, k.key.Client, k.key.Key, k.key.Fingerprint[:], k.answer.Status, string(headers), k.answer.Body, r.at)
+	}
+	if batch.Len() == 0 {
+		return nil
 	}
 	return postgres.CommitBatch(ctx, s.pool, batch)
 }

@@ -38,7 +38,8 @@ SELECT view FROM checkpoints WHERE view = ANY ($1) AND position = $2 AND digest 
 
 const updateStopped = `UPDATE checkpoints SET stopped = $2 WHERE view = ANY ($1)`
 
-const advanceCheckpoints = `SELECT advance_checkpoints($1, $2, $3, $4, $5)`
+// The names of views hold neither commas nor quotes.
+const advanceCheckpoints = `SELECT advance_checkpoints(string_to_array('%s', ','), %d, '\x%x'::bytea, %d, '\x%x'::bytea)`
 
 // loadCheckpoints reads where the named views are. Those without a checkpoint are emptied and start at 0.
 func loadCheckpoints(ctx context.Context, pool *pgxpool.Pool, names []string) (map[string]checkpoint, error) {

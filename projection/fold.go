@@ -50,7 +50,7 @@ func (f *folder) fold(ctx context.Context, facts []fact) ([]*changed, error) {
 		c := touched[e.OrderID]
 		if c == nil {
 			order, _ := f.recent.Get(e.OrderID)
-			c = &changed{id: facts[i].orderID, order: order}
+			c = &changed{id: facts[i].orderID, order: order, placed: order == nil}
 			touched[e.OrderID] = c
 			list = append(list, c)
 		}

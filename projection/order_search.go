@@ -5,19 +5,17 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/searchtext"
 )
 
 // orderSearch keeps what text search looks through: the reference, the lines' SKUs and names, and the texts among the
 // attributes, which is where notes are. Nothing of the customer is in it: that has to stay erasable.
 func orderSearch() view {
-	return view{name: OrderSearch, needs: needPayload, pace: alone, about: changesWhatWasOrdered, statement: orderSearchStatement}
+	return view{name: OrderSearch, needs: needPayload, pace: alone, about: changesWhatWasOrdered, write: writeOrderSearch}
 }
 
 func changesWhatWasOrdered(t events.Type) bool { return t == events.OrderPlaced }
@@ -25,33 +23,29 @@ func changesWhatWasOrdered(t events.Type) bool { return t == events.OrderPlaced 
 // maxSearch bounds what is kept of one order, in bytes. An order of a thousand lines is not found by its last ones.
 const maxSearch = 16 << 10
 
-const upsertSearch = `
-INSERT INTO order_search (id, tenant, position, search, grams)
-SELECT t.id, t.tenant, t.position, t.search, t.grams::int[]
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[]) AS t (id, tenant, position, search, grams)
-ON CONFLICT (id) DO UPDATE SET position = excluded.position, search = excluded.search, grams = excluded.grams`
+const copySearch = `order_search (id, tenant, position, search, grams)`
 
-func orderSearchStatement(b *batch) (string, []any, error) {
-	var id []pgtype.UUID
-	var tenant, search, grams []string
-	var position []int64
+func writeOrderSearch(b *batch, to *postgres.Bulk) error {
+	copied := false
 	for i := range b.facts {
 		f := &b.facts[i]
 		placed, ok := f.event.Data.(*events.Placed)
 		if !ok {
 			continue
 		}
+		if !copied {
+			to.Copy(copySearch, 5)
+			copied = true
+		}
 		text := searchText(placed)
-		id = append(id, f.orderID)
-		tenant = append(tenant, f.event.Tenant)
-		position = append(position, f.Position)
-		search = append(search, text)
-		grams = append(grams, arrayText(searchtext.Grams(f.event.Tenant, text)))
+		to.Row()
+		to.UUID(f.orderID.Bytes)
+		to.Text(f.event.Tenant)
+		to.Int8(f.Position)
+		to.Text(text)
+		to.Int4Array(searchtext.Grams(f.event.Tenant, text))
 	}
-	if len(id) == 0 {
-		return "", nil, nil
-	}
-	return upsertSearch, []any{id, tenant, position, search, grams}, nil
+	return nil
 }
 
 // searchText folds each field by itself and puts it on a line of its own, so that no search finds the end of one and the
@@ -109,16 +103,3 @@ func walkTexts(value any, add func(string)) {
 }
 
 func sortedNames(object map[string]any) []string { return slices.Sorted(maps.Keys(object)) }
-
-// arrayText is an array as Postgres reads it: unnest would take an array of arrays apart.
-func arrayText(values []int32) string {
-	b := make([]byte, 0, 2+12*len(values))
-	b = append(b, '{')
-	for i, v := range values {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(b, int64(v), 10)
-	}
-	return string(append(b, '}'))
-}

@@ -5,71 +5,77 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // orderView keeps each order's document and the columns that lists go by.
 func orderView() view {
-	return view{name: OrderView, needs: needOrder, pace: together, statement: orderViewStatement}
+	return view{name: OrderView, needs: needOrder, pace: together, write: writeOrderView}
 }
 
-const upsertOrders = `
-INSERT INTO order_view (id, tenant, channel, external_ref, business_type, region, status, fulfillment_status, currency,
-    total, placed_at, updated_at, version, position, document)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::bigint[], $11::timestamptz[], $12::timestamptz[], $13::bigint[], $14::bigint[], $15::bytea[])
-ON CONFLICT (id) DO UPDATE SET status = excluded.status, fulfillment_status = excluded.fulfillment_status,
-    total = excluded.total, updated_at = excluded.updated_at, version = excluded.version, position = excluded.position,
-    document = excluded.document`
+const copyOrders = `order_view (id, tenant, channel, external_ref, business_type, region, status, fulfillment_status, currency,
+    total, placed_at, updated_at, version, position, document)`
 
-// orderColumns are the columns of order_view, in the order of the statement's parameters.
+const updateOrders = `
+UPDATE order_view o SET status = t.status, fulfillment_status = t.fulfillment_status, total = t.total, updated_at = t.updated_at,
+    version = t.version, position = t.position, document = t.document
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::bigint[], $7::bigint[], $8::bytea[])
+    AS t (id, status, fulfillment_status, total, updated_at, version, position, document)
+WHERE o.id = t.id`
+
+// orderColumns are the columns of orders that are changed, in the order of the statement's parameters.
 type orderColumns struct {
-	id                                                           []pgtype.UUID
-	tenant, channel, externalRef, businessType, region, currency []string
-	status                                                       []events.OrderStatus
-	fulfillmentStatus                                            []events.FulfillmentStatus
-	total, version, position                                     []int64
-	placedAt, updatedAt                                          []time.Time
-	document                                                     [][]byte
+	id                        []pgtype.UUID
+	status, fulfillmentStatus []string
+	total, version, position  []int64
+	updatedAt                 []time.Time
+	document                  [][]byte
 }
 
-func orderViewStatement(b *batch) (string, []any, error) {
-	if len(b.orders) == 0 {
-		return "", nil, nil
-	}
-	c := newOrderColumns(len(b.orders))
+func writeOrderView(b *batch, to *postgres.Bulk) error {
+	var known orderColumns
+	copied := false
 	for _, o := range b.orders {
-		c.add(o)
+		if !o.placed {
+			known.add(o)
+			continue
+		}
+		if !copied {
+			to.Copy(copyOrders, 15)
+			copied = true
+		}
+		copyOrder(o, to)
 	}
-	return upsertOrders, []any{
-		c.id, c.tenant, c.channel, c.externalRef, c.businessType, c.region, c.status, c.fulfillmentStatus, c.currency,
-		c.total, c.placedAt, c.updatedAt, c.version, c.position, c.document,
-	}, nil
+	if c := &known; len(c.id) > 0 {
+		to.Query(updateOrders, c.id, c.status, c.fulfillmentStatus, c.total, c.updatedAt, c.version, c.position, c.document)
+	}
+	return nil
 }
 
-func newOrderColumns(n int) *orderColumns {
-	return &orderColumns{
-		id: make([]pgtype.UUID, 0, n), tenant: make([]string, 0, n), channel: make([]string, 0, n),
-		externalRef: make([]string, 0, n), businessType: make([]string, 0, n), region: make([]string, 0, n),
-		currency: make([]string, 0, n), status: make([]events.OrderStatus, 0, n),
-		fulfillmentStatus: make([]events.FulfillmentStatus, 0, n), total: make([]int64, 0, n),
-		version: make([]int64, 0, n), position: make([]int64, 0, n), placedAt: make([]time.Time, 0, n),
-		updatedAt: make([]time.Time, 0, n), document: make([][]byte, 0, n),
-	}
+func copyOrder(o *changed, to *postgres.Bulk) {
+	to.Row()
+	to.UUID(o.id.Bytes)
+	to.Text(o.order.Tenant)
+	to.Text(o.order.Channel)
+	to.Text(o.order.ExternalRef)
+	to.Text(o.order.BusinessType)
+	to.Text(o.order.Region)
+	to.Text(string(o.order.Status))
+	to.Text(string(o.order.FulfillmentStatus))
+	to.Text(o.order.Currency)
+	to.Int8(o.order.Total)
+	to.Time(o.order.PlacedAt)
+	to.Time(o.order.UpdatedAt)
+	to.Int8(o.order.Version)
+	to.Int8(o.position)
+	to.Bytes(o.document)
 }
 
 func (c *orderColumns) add(o *changed) {
 	c.id = append(c.id, o.id)
-	c.tenant = append(c.tenant, o.order.Tenant)
-	c.channel = append(c.channel, o.order.Channel)
-	c.externalRef = append(c.externalRef, o.order.ExternalRef)
-	c.businessType = append(c.businessType, o.order.BusinessType)
-	c.region = append(c.region, o.order.Region)
-	c.status = append(c.status, o.order.Status)
-	c.fulfillmentStatus = append(c.fulfillmentStatus, o.order.FulfillmentStatus)
-	c.currency = append(c.currency, o.order.Currency)
+	c.status = append(c.status, string(o.order.Status))
+	c.fulfillmentStatus = append(c.fulfillmentStatus, string(o.order.FulfillmentStatus))
 	c.total = append(c.total, o.order.Total)
-	c.placedAt = append(c.placedAt, o.order.PlacedAt)
 	c.updatedAt = append(c.updatedAt, o.order.UpdatedAt)
 	c.version = append(c.version, o.order.Version)
 	c.position = append(c.position, o.position)

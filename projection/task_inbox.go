@@ -7,11 +7,12 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // taskInbox keeps each task's document by provider.
 func taskInbox() view {
-	return view{name: TaskInbox, needs: needOrder, pace: together, check: checkTaskInbox, statement: taskInboxStatement}
+	return view{name: TaskInbox, needs: needOrder, pace: together, check: checkTaskInbox, write: writeTaskInbox}
 }
 
 func checkTaskInbox(f *fact) error {
@@ -24,12 +25,13 @@ func checkTaskInbox(f *fact) error {
 	return nil
 }
 
-const upsertTasks = `
-INSERT INTO task_inbox (id, provider, tenant, order_id, business_type, status, offered_at, updated_at, version, position, document)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[],
-    $8::timestamptz[], $9::bigint[], $10::bigint[], $11::bytea[])
-ON CONFLICT (id) DO UPDATE SET status = excluded.status, updated_at = excluded.updated_at, version = excluded.version,
-    position = excluded.position, document = excluded.document`
+const copyTasks = `task_inbox (id, provider, tenant, order_id, business_type, status, offered_at, updated_at, version, position, document)`
+
+const updateTasks = `
+UPDATE task_inbox i SET status = t.status, updated_at = t.updated_at, version = t.version, position = t.position, document = t.document
+FROM unnest($1::uuid[], $2::text[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::bytea[])
+    AS t (id, status, updated_at, version, position, document)
+WHERE i.id = t.id`
 
 // taskRow is a row of task_inbox.
 type taskRow struct {
@@ -53,43 +55,59 @@ func taskRowOf(o *changed, t changedTask) (taskRow, error) {
 	return taskRow{id: id, orderID: o.id, task: task, tenant: o.order.Tenant, position: t.position, document: document}, nil
 }
 
-// taskColumns are the columns of task_inbox, in the order of the statement's parameters.
+// taskColumns are the columns of tasks that are changed, in the order of the statement's parameters.
 type taskColumns struct {
-	id, orderID                    []pgtype.UUID
-	provider, tenant, businessType []string
-	status                         []events.TaskStatus
-	offeredAt, updatedAt           []time.Time
-	version, position              []int64
-	document                       [][]byte
+	id                []pgtype.UUID
+	status            []string
+	updatedAt         []time.Time
+	version, position []int64
+	document          [][]byte
 }
 
-func taskInboxStatement(b *batch) (string, []any, error) {
-	var c taskColumns
+func writeTaskInbox(b *batch, to *postgres.Bulk) error {
+	var known taskColumns
+	copied := false
 	for _, o := range b.orders {
 		for _, t := range o.tasks {
 			row, err := taskRowOf(o, t)
 			if err != nil {
-				return "", nil, err
+				return err
 			}
-			c.add(row)
+			if !t.offered {
+				known.add(row)
+				continue
+			}
+			if !copied {
+				to.Copy(copyTasks, 11)
+				copied = true
+			}
+			row.copy(to)
 		}
 	}
-	if len(c.id) == 0 {
-		return "", nil, nil
+	if c := &known; len(c.id) > 0 {
+		to.Query(updateTasks, c.id, c.status, c.updatedAt, c.version, c.position, c.document)
 	}
-	return upsertTasks, []any{
-		c.id, c.provider, c.tenant, c.orderID, c.businessType, c.status, c.offeredAt, c.updatedAt, c.version, c.position, c.document,
-	}, nil
+	return nil
+}
+
+func (r *taskRow) copy(to *postgres.Bulk) {
+	to.Row()
+	to.UUID(r.id.Bytes)
+	to.Text(r.task.Provider)
+	to.Text(r.tenant)
+	to.UUID(r.orderID.Bytes)
+	to.Text(r.task.BusinessType)
+	to.Text(string(r.task.Status))
+	to.Time(r.task.OfferedAt)
+	to.Time(r.task.UpdatedAt)
+	to.Int8(r.task.Version)
+	to.Int8(r.position)
+	to.Bytes(r.document)
 }
 
 func (c *taskColumns) add(r taskRow) {
 	c.id = append(c.id, r.id)
-	c.orderID = append(c.orderID, r.orderID)
-	c.provider = append(c.provider, r.task.Provider)
-	c.tenant = append(c.tenant, r.tenant)
-	c.businessType = append(c.businessType, r.task.BusinessType)
-	c.status = append(c.status, r.task.Status)
-	c.offeredAt = append(c.offeredAt, r.task.OfferedAt)
+	c.status = append(c.status, string(r.task.Status))
 	c.updatedAt = append(c.updatedAt, r.task.UpdatedAt)
 	c.version = append(c.version, r.task.Version)
 	c.position = append(c.position, r.position)

@@ -3,46 +3,51 @@ package projection
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // queued is a transaction ready to be sent: the checkpoint first, so that a second projector waits for the first and then
-// fails before it writes anything, then one statement a view.
+// fails before it writes anything, then each view's rows.
 type queued struct {
-	batch  *pgx.Batch
+	bulk   *postgres.Bulk
 	facts  []fact
 	to     checkpoint
-	views  []view // of the statements after the first
-	passed int    // statements that the server has answered without an error
+	copies []view // whose statement is the second, third, … of those without parameters
+	others []view // whose statement is the first, second, … of those with parameters
 }
 
 func queue(views []view, b *batch, from checkpoint) (*queued, error) {
 	last := &b.facts[len(b.facts)-1]
-	q := &queued{batch: &pgx.Batch{}, facts: b.facts, to: checkpoint{position: last.Position, digest: last.Digest}}
-	q.add(advanceCheckpoints, namesOf(views), from.position, from.digest[:], q.to.position, q.to.digest[:])
+	q := &queued{bulk: postgres.NewBulk(), facts: b.facts, to: checkpoint{position: last.Position, digest: last.Digest}}
+	q.bulk.Exec(advanceCheckpoints, strings.Join(namesOf(views), ","), from.position, from.digest[:], q.to.position, q.to.digest[:])
 	for _, v := range views {
-		sql, args, err := v.statement(b)
-		if err != nil {
+		copies, others := q.bulk.Copies(), q.bulk.Queries()
+		if err := v.write(b, q.bulk); err != nil {
 			return nil, &fault{views: []view{v}, index: -1, cause: err}
 		}
-		if args != nil {
-			q.views = append(q.views, v)
-			q.add(sql, args...)
+		if q.bulk.Copies() > copies {
+			q.copies = append(q.copies, v)
+		}
+		if q.bulk.Queries() > others {
+			q.others = append(q.others, v)
 		}
 	}
 	return q, nil
 }
 
-func (q *queued) add(sql string, args ...any) {
-	q.batch.Queue(sql, args...).Exec(func(pgconn.CommandTag) error {
-		q.passed++
-		return nil
-	})
+// author is the view of which a statement is, by how many statements came before it; false for the checkpoint's and the commit.
+func (q *queued) author(before int) (view, bool) {
+	all := slices.Concat(q.copies, q.others)
+	if before < 1 || before > len(all) {
+		return view{}, false
+	}
+	return all[before-1], true
 }
 
 // flight is a transaction on its way to the database.
@@ -67,12 +72,12 @@ func (q *queued) send(ctx context.Context, p *Projection) *flight {
 }
 
 func (q *queued) commit(ctx context.Context, p *Projection) error {
-	err := postgres.CommitBatch(ctx, p.cfg.Pool, q.batch)
+	passed, err := q.bulk.Commit(ctx, p.cfg.Pool)
 	if err == nil {
 		return nil
 	}
-	if q.passed > 0 && q.passed <= len(q.views) && refused(err) {
-		return &fault{views: []view{q.views[q.passed-1]}, index: -1, cause: err}
+	if v, ok := q.author(passed); ok && refused(err) {
+		return &fault{views: []view{v}, index: -1, cause: err}
 	}
 	return movedError(err)
 }

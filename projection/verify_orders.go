@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/klauspost/compress/s2"
 
@@ -176,7 +177,7 @@ func (p *pass) fold(ctx context.Context, facts []fact) error {
 		kept.position = c.position
 		whole := changed{order: c.order, tasks: kept.tasks}
 		for _, t := range c.tasks {
-			whole.touchTask(t.index, t.position)
+			whole.touchTask(t.index, t.position, t.offered)
 		}
 		kept.tasks = whole.tasks
 	}
@@ -218,4 +219,17 @@ func (e *expectedSearch) row() (searchRow, error) {
 		return searchRow{}, err
 	}
 	return searchRow{tenant: e.tenant, search: string(text), grams: arrayText(searchtext.Grams(e.tenant, string(text))), position: e.position}, nil
+}
+
+// arrayText is an array as Postgres reads it: unnest would take an array of arrays apart.
+func arrayText(values []int32) string {
+	b := make([]byte, 0, 2+12*len(values))
+	b = append(b, '{')
+	for i, v := range values {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(v), 10)
+	}
+	return string(append(b, '}'))
 }

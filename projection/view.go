@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -36,8 +37,9 @@ type view struct {
 	about func(t events.Type) bool
 	// check says whether the view can take the event. nil: it takes every one that it can read.
 	check func(f *fact) error
-	// statement is what writes the batch's rows. There is none when args is nil.
-	statement func(b *batch) (sql string, args []any, err error)
+	// write adds what writes the batch's rows: new rows are copied, others changed by statements with parameters. It adds one of
+	// each kind at most.
+	write func(b *batch, to *postgres.Bulk) error
 }
 
 func namesOf(views []view) []string {
@@ -66,6 +68,7 @@ type batch struct {
 type changed struct {
 	id       pgtype.UUID
 	order    *events.Order
+	placed   bool  // in this batch: no view has it yet
 	position int64 // of its last event
 	document []byte
 	tasks    []changedTask
@@ -74,6 +77,7 @@ type changed struct {
 // changedTask is a task of the order that the batch changes.
 type changedTask struct {
 	index    int   // in the order's tasks, which are only ever added to
+	offered  bool  // in this batch: no view has it yet
 	position int64 // of the last event that changed it
 }
 
@@ -83,18 +87,18 @@ func (c *changed) touch(before []int64, position int64) {
 		if i < len(before) && before[i] == c.order.Tasks[i].Version {
 			continue
 		}
-		c.touchTask(i, position)
+		c.touchTask(i, position, i >= len(before))
 	}
 }
 
-func (c *changed) touchTask(index int, position int64) {
+func (c *changed) touchTask(index int, position int64, offered bool) {
 	for i := range c.tasks {
 		if c.tasks[i].index == index {
 			c.tasks[i].position = position
 			return
 		}
 	}
-	c.tasks = append(c.tasks, changedTask{index: index, position: position})
+	c.tasks = append(c.tasks, changedTask{index: index, position: position, offered: offered})
 }
 
 func parseID(s string) (pgtype.UUID, error) {
