@@ -4,30 +4,25 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// message is everything that is sent. Statements with parameters need a transaction around them and the others; without any, the server
+// message is everything that is sent, in parts. Statements with parameters need a transaction around them and the others; without any, the server
 // makes one for the statements of a query by itself.
 // prepared is how many of those with parameters the server has taken; all of them where there is no error.
-func (b *Bulk) message(ctx context.Context, conn *pgx.Conn) (message []byte, prepared int, err error) {
+func (b *Bulk) message(ctx context.Context, conn *pgx.Conn) (message net.Buffers, prepared int, err error) {
 	if len(b.queries) == 0 {
-		out := make([]byte, 0, len(b.query)+len(b.rows)+8)
-		out = appendQuery(out, "", b.query)
-		return append(out, b.rows...), 0, nil
+		return net.Buffers{appendQuery(nil, "", b.query), b.rows}, 0, nil
 	}
 	bound, prepared, err := b.bind(ctx, conn)
 	if err != nil {
 		return nil, prepared, err
 	}
-	out := make([]byte, 0, len(b.query)+len(b.rows)+len(bound)+64)
-	out = appendQuery(out, "BEGIN;", b.query)
-	out = append(out, b.rows...)
-	out = append(out, bound...)
-	return appendQuery(out, "COMMIT", nil), prepared, nil
+	return net.Buffers{appendQuery(nil, "BEGIN;", b.query), b.rows, appendQuery(bound, "COMMIT", nil)}, prepared, nil
 }
 
 // appendQuery appends a Query message.
@@ -69,9 +64,9 @@ func (b *Bulk) bind(ctx context.Context, conn *pgx.Conn) (out []byte, prepared i
 
 // exchange writes a message and reads until the server has been ready so many times. It gives how many statements were completed before
 // the first error.
-func exchange(ctx context.Context, conn *pgx.Conn, message []byte, ready int) (completed int, err error) {
+func exchange(ctx context.Context, conn *pgx.Conn, message net.Buffers, ready int) (completed int, err error) {
 	server := conn.PgConn()
-	if _, err := server.Conn().Write(message); err != nil {
+	if _, err := message.WriteTo(server.Conn()); err != nil {
 		return 0, broken(ctx, conn, nil, err)
 	}
 	var refused error

@@ -92,11 +92,20 @@ func (f *Follower) readStream(ctx context.Context, limit int) ([]Record, error) 
 		}
 		f.feed = feed
 	}
+	var appended <-chan struct{}
+	if f.cfg.Recent != nil {
+		appended = f.cfg.Recent.Changed()
+		if own := f.cfg.Recent.Following(f.position, f.digest, limit); len(own) > 0 {
+			return own, nil
+		}
+	}
 	timer := time.NewTimer(idleWait)
 	defer timer.Stop()
 	select {
 	case msg := <-f.feed.messages:
 		return f.take(msg, limit)
+	case <-appended:
+		return f.cfg.Recent.Following(f.position, f.digest, limit), nil
 	case err := <-f.feed.failed:
 		return nil, fmt.Errorf("consumer: %w", err)
 	case <-ctx.Done():

@@ -15,6 +15,8 @@ const (
 	brokerDown = 5 * time.Second        // how long the log alone is read after the broker failed
 	logPoll    = 50 * time.Millisecond  // between looks at the log while the broker is away
 	retryPause = 200 * time.Millisecond // when both the broker and the log are away
+	ownWait    = 20 * time.Millisecond  // for this process to append more, before the broker is asked for what others did
+	ownBacklog = feedBuffer / 4         // messages from the broker that memory was quicker than, before it is told to send no more
 )
 
 // FollowerConfig says from where a follower reads on.
@@ -28,13 +30,15 @@ type FollowerConfig struct {
 	Logger *slog.Logger
 }
 
-// Follower reads the log in order, each position once: from the stream as long as it can, from the log where the stream does
-// not reach back, has a hole, holds something else, or is away. It is used by one goroutine.
+// Follower reads the log in order, each position once: what its own process appended from memory, all else from the stream as long as
+// it can, and from the log where the stream does not reach back, has a hole, holds something else, or is away. It is used by one
+// goroutine.
 type Follower struct {
 	cfg      FollowerConfig
 	position int64
 	digest   [32]byte
 	feed     *feed     // nil: no consumer at the broker
+	own      int       // reads in a row that memory answered
 	downTill time.Time // until then the broker is not asked again
 }
 
@@ -69,8 +73,11 @@ func (f *Follower) Next(ctx context.Context, limit int) ([]Record, error) {
 	}
 }
 
-// read tries the broker, then the log.
+// read tries memory, then the broker, then the log.
 func (f *Follower) read(ctx context.Context, limit int) ([]Record, error) {
+	if records := f.remembered(ctx, limit); len(records) > 0 || ctx.Err() != nil {
+		return records, nil
+	}
 	if time.Now().Before(f.downTill) {
 		records, err := f.readLog(ctx, limit)
 		if len(records) == 0 && err == nil {
@@ -91,6 +98,36 @@ func (f *Follower) read(ctx context.Context, limit int) ([]Record, error) {
 		return nil, err
 	}
 	return f.readLog(ctx, limit)
+}
+
+// remembered gives what this process appended itself. While that is all there is, which a busy process that appends alone sees
+// for thousands of events on end, the broker need not send the same again: its consumer is given up, and made again after a while
+// without anything new.
+func (f *Follower) remembered(ctx context.Context, limit int) []Record {
+	if f.cfg.Recent == nil {
+		return nil
+	}
+	changed := f.cfg.Recent.Changed()
+	records := f.cfg.Recent.Following(f.position, f.digest, limit)
+	if len(records) == 0 && f.feed == nil && f.own > 0 {
+		timer := time.NewTimer(ownWait)
+		defer timer.Stop()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		records = f.cfg.Recent.Following(f.position, f.digest, limit)
+	}
+	if len(records) == 0 {
+		f.own = 0
+		return nil
+	}
+	f.own++
+	if f.feed != nil && len(f.feed.messages) >= ownBacklog {
+		f.Close()
+	}
+	return records
 }
 
 // penalty is how long the stream is left alone: a position that it does not have is read from the log at once and the stream

@@ -17,6 +17,7 @@ type Recent struct {
 	mu      sync.Mutex
 	records []Record
 	bytes   int
+	changed chan struct{} // nil while nobody asked
 }
 
 // Add takes over records that are committed, in order. Those that do not follow what is kept replace it.
@@ -34,6 +35,20 @@ func (r *Recent) Add(records []Record) {
 		r.bytes += len(records[i].Body)
 	}
 	r.trim()
+	if r.changed != nil {
+		close(r.changed)
+		r.changed = nil
+	}
+}
+
+// Changed returns a channel that is closed when records are added. Take it before looking for them.
+func (r *Recent) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.changed == nil {
+		r.changed = make(chan struct{})
+	}
+	return r.changed
 }
 
 // trim drops the oldest records once twice as many are kept as need be, so that what stays is moved seldom.
@@ -64,6 +79,23 @@ func (r *Recent) After(position int64, limit int) []Record {
 	}
 	found := r.records[from:min(from+int64(limit), int64(len(r.records)))]
 	return append([]Record(nil), found...)
+}
+
+// Following gives up to limit records that chain on to a position and its digest, and none where it cannot tell.
+func (r *Recent) Following(position int64, digest [32]byte, limit int) []Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.records) == 0 {
+		return nil
+	}
+	from := position + 1 - r.records[0].Position
+	if from < 0 || from >= int64(len(r.records)) {
+		return nil
+	}
+	if from > 0 && r.records[from-1].Digest != digest || from == 0 && !r.records[0].follows(position, digest) {
+		return nil
+	}
+	return append([]Record(nil), r.records[from:min(from+int64(limit), int64(len(r.records)))]...)
 }
 
 // Recognise gives the record that this process appended at a position, if the one that was read there is the same, byte for byte, and
