@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -52,7 +53,13 @@ type Committer struct {
 	queue   chan *job
 	changed chan struct{} // the registry changed: unrouted orders may have a provider now
 
+	// What others say to the goroutine that commits, and it to them.
+	reports    atomic.Pointer[map[string]loadReport] // taken over by each round
+	stale      atomic.Bool                           // others have changed the registry: read it before the next round
+	registryAt atomic.Int64                          // position of the latest registry entry that is known here
+
 	head     head
+	offered  int64 // registry.routing as of the last signal
 	registry *Registry
 	ready    bool // head and registry are loaded
 	cache    *cache
@@ -74,10 +81,13 @@ type outcome struct {
 
 // NewCommitter makes a committer. It does nothing until Run.
 func NewCommitter(cfg Config) *Committer {
-	return &Committer{
+	c := &Committer{
 		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
 		cache: newCache(), queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(),
 	}
+	c.registryAt.Store(unknownPosition)
+	c.reports.Store(&map[string]loadReport{})
+	return c
 }
 
 // Submit hands a command over and waits until it is committed. It returns a *fault.Error: what the command is refused for;
@@ -257,6 +267,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
+	c.registry.reports = *c.reports.Load()
 	r := newRound(c.head, c.now().UTC().Truncate(time.Microsecond), c.registry)
 	if err := c.load(ctx, wanted(jobs), r); err != nil {
 		return nil, err
@@ -276,6 +287,9 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 		return nil, err
 	}
 	if len(r.events) == 0 {
+		if len(r.kept) > 0 && !r.checked {
+			return nil, errLookFirst // nothing that is stored would tell that an answer was given before
+		}
 		return outcomes, c.store.keep(ctx, r)
 	}
 	if err := c.append(ctx, r, p); err != nil {
@@ -289,7 +303,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 // load makes known to a round what its commands want: from the cache where it can, from the database otherwise.
 func (c *Committer) load(ctx context.Context, w *wants, r *round) error {
 	left := c.cache.missing(w, r)
-	if r.checked = c.checked > 0; r.checked {
+	if r.checked = c.checked > 0 || w.first; r.checked {
 		left.refs, left.results, left.keys = w.refs, w.results, w.keys
 	}
 	return c.store.load(ctx, left, r)
@@ -343,8 +357,11 @@ func (c *Committer) movedByUs(ctx context.Context, p *plan, moved error) error {
 	return moved
 }
 
-// refresh reads the log's end and what changed in the registry, unless nobody else can have moved it.
+// refresh reads the log's end and what changed in the registry, unless nobody else can have moved it or it does not matter yet.
 func (c *Committer) refresh(ctx context.Context) error {
+	if c.stale.Swap(false) {
+		c.forget()
+	}
 	if c.ready {
 		return nil
 	}
@@ -360,7 +377,21 @@ func (c *Committer) refresh(ctx context.Context) error {
 	}
 	c.head, c.ready = h, true
 	c.tip.Advance(h.position)
+	c.notice()
 	return nil
+}
+
+// notice says how far the registry is known here, and wakes the housekeeper when there is something new to route by.
+func (c *Committer) notice() {
+	c.registryAt.Store(c.registry.last)
+	if c.registry.routing == c.offered {
+		return
+	}
+	c.offered = c.registry.routing
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
 }
 
 // adopt makes a stored round the state that the next one starts from.
@@ -379,10 +410,7 @@ func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
 		c.recent.Add(p.recent())
 	}
 	c.tip.Advance(p.to.position)
-	if len(r.entries) > 0 {
-		select {
-		case c.changed <- struct{}{}:
-		default:
-		}
+	if c.ready {
+		c.notice()
 	}
 }

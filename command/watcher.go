@@ -1,0 +1,74 @@
+package command
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// watchEvery is the time between two looks at what others did. What they did counts here within twice that.
+const watchEvery = 500 * time.Millisecond
+
+// unknownPosition is where a registry is that was not read yet.
+const unknownPosition = -1
+
+// Watcher brings to a committer what others changed and no command of its own tells it: load reports, and providers and routes
+// that were registered on another node. Without it, a node that gets no commands would not offer the orders that wait for them.
+type Watcher struct {
+	committer *Committer
+	logger    *slog.Logger
+	now       func() time.Time
+	blind     bool // the last look failed
+}
+
+// NewWatcher makes the watcher of a committer.
+func NewWatcher(c *Committer) *Watcher { return &Watcher{committer: c, logger: c.logger, now: c.now} }
+
+// Name names the worker.
+func (w *Watcher) Name() string { return "watcher" }
+
+// Run looks until ctx ends. Trouble is logged once and tried again.
+func (w *Watcher) Run(ctx context.Context) error {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		err := w.look(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !w.blind {
+			w.logger.WarnContext(ctx, "what other nodes do is not known here", "cause", err)
+		}
+		w.blind = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (w *Watcher) look(ctx context.Context) error {
+	c := w.committer
+	reports, registryEnd, err := c.store.surroundings(ctx, w.now())
+	if err != nil {
+		return err
+	}
+	c.reports.Store(&reports)
+	if registryEnd == c.registryAt.Load() {
+		return nil
+	}
+	c.stale.Store(true)
+	_, err = c.Submit(ctx, catchUp{}, nil)
+	return err
+}
+
+// catchUp changes nothing. It makes the committer look at the registry before it.
+type catchUp struct{}
+
+func (catchUp) wants(*wants) {}
+
+func (catchUp) apply(r *round) (reply, error) {
+	return reply{status: http.StatusOK, position: r.from.position}, nil
+}
