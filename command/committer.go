@@ -381,19 +381,6 @@ func (c *Committer) refresh(ctx context.Context) error {
 	return nil
 }
 
-// notice says how far the registry is known here, and wakes the housekeeper when there is something new to route by.
-func (c *Committer) notice() {
-	c.registryAt.Store(c.registry.last)
-	if c.registry.routing == c.offered {
-		return
-	}
-	c.offered = c.registry.routing
-	select {
-	case c.changed <- struct{}{}:
-	default:
-	}
-}
-
 // adopt makes a stored round the state that the next one starts from.
 func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
 	c.head = p.to

@@ -64,6 +64,19 @@ func (w *Watcher) look(ctx context.Context) error {
 	return err
 }
 
+// notice says how far the registry is known here, and wakes the housekeeper when there is something new to route by.
+func (c *Committer) notice() {
+	c.registryAt.Store(c.registry.last)
+	if c.registry.routing == c.offered {
+		return
+	}
+	c.offered = c.registry.routing
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
 // catchUp changes nothing. It makes the committer look at the registry before it.
 type catchUp struct{}
 
