@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -53,10 +52,7 @@ type Committer struct {
 	queue   chan *job
 	changed chan struct{} // the registry changed: unrouted orders may have a provider now
 
-	// What others say to the goroutine that commits, and it to them.
-	reports    atomic.Pointer[map[string]loadReport] // taken over by each round
-	stale      atomic.Bool                           // others have changed the registry: read it before the next round
-	registryAt atomic.Int64                          // position of the latest registry entry that is known here
+	others *others
 
 	head     head
 	offered  int64 // registry.routing as of the last signal
@@ -81,13 +77,10 @@ type outcome struct {
 
 // NewCommitter makes a committer. It does nothing until Run.
 func NewCommitter(cfg Config) *Committer {
-	c := &Committer{
+	return &Committer{
 		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
-		cache: newCache(), queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(),
+		cache: newCache(), queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(), others: newOthers(),
 	}
-	c.registryAt.Store(unknownPosition)
-	c.reports.Store(&map[string]loadReport{})
-	return c
 }
 
 // Submit hands a command over and waits until it is committed. It returns a *fault.Error: what the command is refused for;
@@ -267,7 +260,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
-	c.registry.reports = *c.reports.Load()
+	c.registry.reports = *c.others.reports.Load()
 	r := newRound(c.head, c.now().UTC().Truncate(time.Microsecond), c.registry)
 	if err := c.load(ctx, wanted(jobs), r); err != nil {
 		return nil, err
@@ -359,7 +352,7 @@ func (c *Committer) movedByUs(ctx context.Context, p *plan, moved error) error {
 
 // refresh reads the log's end and what changed in the registry, unless nobody else can have moved it or it does not matter yet.
 func (c *Committer) refresh(ctx context.Context) error {
-	if c.stale.Swap(false) {
+	if c.others.stale.Swap(false) {
 		c.forget()
 	}
 	if c.ready {

@@ -66,7 +66,7 @@ func taken(t *testing.T, c *Committer, provider string, load float64) time.Durat
 	t.Helper()
 	began := time.Now()
 	require.Eventually(t, func() bool {
-		got, ok := (*c.reports.Load())[provider]
+		got, ok := (*c.others.reports.Load())[provider]
 		return ok && got.load == load
 	}, 10*time.Second, 5*time.Millisecond)
 	return time.Since(began)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,20 @@ const watchEvery = 500 * time.Millisecond
 
 // unknownPosition is where a registry is that was not read yet.
 const unknownPosition = -1
+
+// others is what the goroutine that commits and the watcher tell each other.
+type others struct {
+	reports    atomic.Pointer[map[string]loadReport] // those that count; never changed once stored
+	stale      atomic.Bool                           // the registry was changed: read it before the next round
+	registryAt atomic.Int64                          // position of the latest registry entry that the committer knows
+}
+
+func newOthers() *others {
+	o := &others{}
+	o.registryAt.Store(unknownPosition)
+	o.reports.Store(&map[string]loadReport{})
+	return o
+}
 
 // Watcher brings to a committer what others changed and no command of its own tells it: load reports, and providers and routes
 // that were registered on another node. Without it, a node that gets no commands would not offer the orders that wait for them.
@@ -55,18 +70,18 @@ func (w *Watcher) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.reports.Store(&reports)
-	if registryEnd == c.registryAt.Load() {
+	c.others.reports.Store(&reports)
+	if registryEnd == c.others.registryAt.Load() {
 		return nil
 	}
-	c.stale.Store(true)
+	c.others.stale.Store(true)
 	_, err = c.Submit(ctx, catchUp{}, nil)
 	return err
 }
 
 // notice says how far the registry is known here, and wakes the housekeeper when there is something new to route by.
 func (c *Committer) notice() {
-	c.registryAt.Store(c.registry.last)
+	c.others.registryAt.Store(c.registry.last)
 	if c.registry.routing == c.offered {
 		return
 	}

@@ -43,7 +43,7 @@ func TestRouteOfAnotherNodeCounts(t *testing.T) {
 		Kind: kindRoute, ID: route.BusinessType, Type: events.RouteChanged, BusinessType: route.BusinessType, Document: route,
 	}, nil)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return other.registryAt.Load() == answer.Position }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return other.others.registryAt.Load() == answer.Position }, 10*time.Second, 5*time.Millisecond)
 	placed, err := other.Submit(t.Context(), submission(t, "demo", order("both")), nil)
 	require.NoError(t, err)
 	require.Len(t, decoded(t, placed.Body).Tasks, 2)
