@@ -66,6 +66,25 @@ func TestOnlyProvidersAndRoutesWakeTheHousekeeper(t *testing.T) {
 	require.Len(t, b.committer.changed, 1)
 }
 
+// What could not be offered because the database was away is offered later, though nothing is registered any more.
+func TestOffersThatFailStayDue(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.place("waits")
+	b.register("acme", "retail.erp")
+	h := NewHousekeeper(b.committer)
+	_, err := b.pool.Exec(t.Context(), `ALTER TABLE orders RENAME TO orders_away`)
+	require.NoError(t, err)
+	h.offerDue(t.Context())
+	require.True(t, h.due)
+	_, err = b.pool.Exec(t.Context(), `ALTER TABLE orders_away RENAME TO orders`)
+	require.NoError(t, err)
+	h.offerDue(t.Context())
+	require.False(t, h.due)
+	_, now := b.place("waits")
+	require.Equal(t, events.OrderRouted, now.Status)
+}
+
 // eventually waits until an order is as it should be, looking at what is stored.
 func (b *bench) eventually(ref string, as func(o *events.Order) bool) {
 	b.t.Helper()
