@@ -29,7 +29,7 @@ type Provider struct {
 // The policies of a route.
 const (
 	PolicyAll         = "all"          // every matching provider gets a task
-	PolicyLeastLoaded = "least_loaded" // the one with the most room does
+	PolicyLeastLoaded = "least_loaded" // one does: with room, without failures in a row, near, the least loaded, in this order
 )
 
 // Route says how the orders of a business type find their providers.

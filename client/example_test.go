@@ -55,6 +55,13 @@ func exampleStore() *httptest.Server {
 	mux.HandleFunc("PUT /v1/orders/0199/auxiliary/crm/contact", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"system": "crm", "record_id": "contact", "revision": 1})
 	})
+	mux.HandleFunc("PUT /v1/providers/me/load", func(w http.ResponseWriter, r *http.Request) {
+		var report map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&report)
+		answer(w, http.StatusOK, map[string]any{
+			"provider": "warehouse", "load": report["load"], "capacity": report["capacity"], "expires_at": "2026-01-31T12:01:30Z",
+		})
+	})
 	return httptest.NewServer(mux)
 }
 
@@ -143,6 +150,23 @@ func ExampleClient_Events() {
 	// Output:
 	// 42 A-1001 accepted
 	// completed
+}
+
+// A provider says how busy it is, before the time is over for which it said so last.
+func ExampleClient_ReportLoad() {
+	store := exampleStore()
+	defer store.Close()
+	c, err := client.New(client.Config{BaseURL: store.URL, ClientID: "warehouse", ClientSecret: "secret"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	capacity := int64(100) // open tasks
+	report, err := c.ReportLoad(context.Background(), client.LoadReport{Load: 0.42, Capacity: &capacity, TTL: 90 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Provider, report.Load, report.ExpiresAt.Format(time.TimeOnly))
+	// Output: warehouse 0.42 12:01:30
 }
 
 // A customer relation system adds its record to an order; the user sees it with include=auxiliary.

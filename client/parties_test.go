@@ -63,6 +63,24 @@ func TestProvidersCalls(t *testing.T) {
 	}, api.calls)
 }
 
+func TestLoadIsReportedAsItIsMeant(t *testing.T) {
+	t.Parallel()
+	api := &recorded{status: http.StatusOK, body: `{"provider":"acme","load":0.42,"capacity":100,"expires_at":"2026-01-31T12:00:00Z"}`}
+	c, _ := setup(t, api.ServeHTTP)
+	capacity := int64(100)
+	report, err := c.ReportLoad(t.Context(), client.LoadReport{Load: 0.42, Capacity: &capacity, TTL: time.Minute})
+	require.NoError(t, err)
+	require.Equal(t, "acme", report.Provider)
+	require.Equal(t, int64(100), *report.Capacity)
+	require.Equal(t, time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC), report.ExpiresAt)
+	_, err = c.ReportLoad(t.Context(), client.LoadReport{})
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		`PUT /v1/providers/me/load {"load":0.42,"capacity":100,"ttl":60}`,
+		`PUT /v1/providers/me/load {"load":0}`,
+	}, api.calls)
+}
+
 func TestTaskStateTellsWhatIsAllowed(t *testing.T) {
 	t.Parallel()
 	api := &recorded{status: http.StatusConflict, body: `{"type":"/problems/task_state","status":409,"supported_actions":["result"]}`}

@@ -62,15 +62,18 @@ func (l TaskLine) Open() int64 { return l.Quantity - l.Fulfilled - l.Rejected - 
 // Routing says why a provider was chosen.
 type Routing struct {
 	Policy     string      `json:"policy"`
-	Candidates []Candidate `json:"candidates"`
+	Candidates []Candidate `json:"candidates"`     // best first
+	More       int         `json:"more,omitempty"` // how many more there were than are listed
 	Why        string      `json:"why"`
 }
 
 // Candidate is a provider that was looked at when the task was offered.
 type Candidate struct {
 	Provider string  `json:"provider"`
-	Region   string  `json:"region,omitempty"`
-	Load     float64 `json:"load"`
+	Region   string  `json:"region,omitempty"`  // the region by which it matched
+	Tier     string  `json:"tier,omitempty"`    // same_region, every_region or other_region
+	Load     float64 `json:"load"`              // from 1 on it is full
+	Circuit  string  `json:"circuit,omitempty"` // open or half_open after failures in a row
 	Chosen   bool    `json:"chosen"`
 	Excluded string  `json:"excluded,omitempty"` // why it was left out
 }

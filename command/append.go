@@ -50,6 +50,8 @@ func (s *store) commit(ctx context.Context, r *round, p *plan) error {
 		bulk.Query(upsertRegistry, e.Kind, e.ID, e.Position, e.Document)
 	}
 	putLoads(bulk, r.loads)
+	putCircuits(bulk.Query, r)
+	putReports(bulk.Query, r)
 	_, err := bulk.Commit(ctx, s.pool)
 	return err
 }

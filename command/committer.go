@@ -52,7 +52,10 @@ type Committer struct {
 	queue   chan *job
 	changed chan struct{} // the registry changed: unrouted orders may have a provider now
 
+	others *others
+
 	head     head
+	offered  int64 // registry.routing as of the last signal
 	registry *Registry
 	ready    bool // head and registry are loaded
 	cache    *cache
@@ -76,7 +79,7 @@ type outcome struct {
 func NewCommitter(cfg Config) *Committer {
 	return &Committer{
 		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
-		cache: newCache(), queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(),
+		cache: newCache(), queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(), others: newOthers(),
 	}
 }
 
@@ -257,6 +260,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
+	c.registry.reports = *c.others.reports.Load()
 	r := newRound(c.head, c.now().UTC().Truncate(time.Microsecond), c.registry)
 	if err := c.load(ctx, wanted(jobs), r); err != nil {
 		return nil, err
@@ -276,6 +280,9 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 		return nil, err
 	}
 	if len(r.events) == 0 {
+		if len(r.kept) > 0 && !r.checked {
+			return nil, errLookFirst // nothing that is stored would tell that an answer was given before
+		}
 		return outcomes, c.store.keep(ctx, r)
 	}
 	if err := c.append(ctx, r, p); err != nil {
@@ -289,7 +296,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 // load makes known to a round what its commands want: from the cache where it can, from the database otherwise.
 func (c *Committer) load(ctx context.Context, w *wants, r *round) error {
 	left := c.cache.missing(w, r)
-	if r.checked = c.checked > 0; r.checked {
+	if r.checked = c.checked > 0 || w.first; r.checked {
 		left.refs, left.results, left.keys = w.refs, w.results, w.keys
 	}
 	return c.store.load(ctx, left, r)
@@ -343,8 +350,11 @@ func (c *Committer) movedByUs(ctx context.Context, p *plan, moved error) error {
 	return moved
 }
 
-// refresh reads the log's end and what changed in the registry, unless nobody else can have moved it.
+// refresh reads the log's end and what changed in the registry, unless nobody else can have moved it or it does not matter yet.
 func (c *Committer) refresh(ctx context.Context) error {
+	if c.others.stale.Swap(false) {
+		c.forget()
+	}
 	if c.ready {
 		return nil
 	}
@@ -360,6 +370,7 @@ func (c *Committer) refresh(ctx context.Context) error {
 	}
 	c.head, c.ready = h, true
 	c.tip.Advance(h.position)
+	c.notice()
 	return nil
 }
 
@@ -379,10 +390,7 @@ func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
 		c.recent.Add(p.recent())
 	}
 	c.tip.Advance(p.to.position)
-	if len(r.entries) > 0 {
-		select {
-		case c.changed <- struct{}{}:
-		default:
-		}
+	if c.ready {
+		c.notice()
 	}
 }

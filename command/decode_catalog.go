@@ -1,6 +1,7 @@
 package command
 
 import (
+	"fmt"
 	"math"
 	"time"
 
@@ -12,9 +13,12 @@ import (
 const maxSeconds = 10 * 365 * 24 * 3600
 
 // readSeconds reads a length of time: whole seconds as a number, or text such as "15m".
-func readSeconds(r *httpapi.Reader, dst *int64) {
+func readSeconds(r *httpapi.Reader, dst *int64) { readSecondsWithin(r, dst, 0, maxSeconds) }
+
+// readSecondsWithin is readSeconds with bounds.
+func readSecondsWithin(r *httpapi.Reader, dst *int64, min, max int64) {
 	if !r.Text() {
-		r.Int(dst, 0, maxSeconds)
+		r.Int(dst, min, max)
 		return
 	}
 	var s string
@@ -23,8 +27,12 @@ func readSeconds(r *httpapi.Reader, dst *int64) {
 		return
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d < 0 || d > maxSeconds*time.Second || d%time.Second != 0 {
+	switch {
+	case err != nil || d < 0 || d%time.Second != 0:
 		r.Invalid(`must be whole seconds, or a time such as "15m"`)
+		return
+	case d < time.Duration(min)*time.Second || d > time.Duration(max)*time.Second:
+		r.Invalid(fmt.Sprintf("must be from %v to %v", time.Duration(min)*time.Second, time.Duration(max)*time.Second))
 		return
 	}
 	*dst = int64(d / time.Second)

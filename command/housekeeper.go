@@ -22,11 +22,12 @@ type Housekeeper struct {
 	committer *Committer
 	logger    *slog.Logger
 	now       func() time.Time
+	due       bool // orders wait to be offered
 }
 
 // NewHousekeeper makes the housekeeper of a committer.
 func NewHousekeeper(c *Committer) *Housekeeper {
-	return &Housekeeper{committer: c, logger: c.logger, now: c.now}
+	return &Housekeeper{committer: c, logger: c.logger, now: c.now, due: true}
 }
 
 // Name names the worker.
@@ -38,24 +39,36 @@ func (h *Housekeeper) Run(ctx context.Context) error {
 	defer house.Stop()
 	defer drop.Stop()
 	h.try(ctx, "extend the log", h.extend)
-	h.try(ctx, "offer unrouted orders", h.offer)
+	h.offerDue(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-house.C:
 			h.try(ctx, "extend the log", h.extend)
+			h.offerDue(ctx)
 		case <-drop.C:
 			h.try(ctx, "forget answers", h.forget)
 		case <-h.committer.changed:
-			h.try(ctx, "offer unrouted orders", h.offer)
+			h.due = true
+			h.offerDue(ctx)
 		}
 	}
 }
 
-func (h *Housekeeper) try(ctx context.Context, what string, do func(context.Context) error) {
-	if err := do(ctx); err != nil && ctx.Err() == nil {
+// try says whether it was done.
+func (h *Housekeeper) try(ctx context.Context, what string, do func(context.Context) error) bool {
+	err := do(ctx)
+	if err != nil && ctx.Err() == nil {
 		h.logger.WarnContext(ctx, "housekeeping is put off", "task", what, "cause", err)
+	}
+	return err == nil
+}
+
+// offerDue offers what waits, if there may be something. It stays due until it was done.
+func (h *Housekeeper) offerDue(ctx context.Context) {
+	if h.due {
+		h.due = !h.try(ctx, "offer unrouted orders", h.offer)
 	}
 }
 
@@ -71,7 +84,8 @@ func (h *Housekeeper) forget(ctx context.Context) error {
 	return h.committer.store.forget(ctx, h.now().Add(-KeepAnswers))
 }
 
-// offer goes once through the orders that are unrouted now. Many are submitted at once, so that they share commits.
+// offer goes once through the orders that are unrouted now. Many are submitted at once, so that they share commits; where the
+// queue is full they wait for room.
 func (h *Housekeeper) offer(ctx context.Context) error {
 	after := int64(0)
 	for {
@@ -90,7 +104,7 @@ func (h *Housekeeper) offerAll(ctx context.Context, page []unroutedOrder) error 
 	failed := make(chan error, len(page))
 	for _, order := range page {
 		go func() {
-			_, err := h.committer.Submit(ctx, &OfferOrder{OrderID: order.id}, nil)
+			_, err := h.committer.SubmitWaiting(ctx, &OfferOrder{OrderID: order.id})
 			failed <- err
 		}()
 	}

@@ -35,6 +35,7 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 		{Method: post, Path: "/v1/tasks/:id/accept", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.acceptTask},
 		{Method: post, Path: "/v1/tasks/:id/reject", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.rejectTask},
 		{Method: post, Path: "/v1/tasks/:id/result", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.postResult},
+		{Method: put, Path: "/v1/providers/me/load", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.reportLoad},
 		{Method: put, Path: "/v1/admin/tenants/:tenant", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putTenant},
 		{Method: put, Path: "/v1/admin/providers/:provider", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putProvider},
 		{Method: put, Path: "/v1/admin/routes/:business_type", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putRoute},

@@ -140,9 +140,11 @@ func (a *Answer) headers() ([]byte, error) {
 	return h, nil
 }
 
-// keep stores the answers of a round that changed nothing else. An answer that another round has kept meanwhile stands.
+// keep stores the answers and load reports of a round that changed nothing else. An answer that another round has kept
+// meanwhile stands.
 func (s *store) keep(ctx context.Context, r *round) error {
 	batch := &pgx.Batch{}
+	putReports(func(sql string, args ...any) { batch.Queue(sql, args...) }, r)
 	for _, k := range r.kept {
 		headers, err := k.answer.headers()
 		if err != nil {

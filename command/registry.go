@@ -18,7 +18,7 @@ const (
 )
 
 // Registry is what routing and placing look up: tenants, providers, routes, the catalog, and how many tasks each provider has
-// open. It is the state of one position of the log and belongs to the committer; nobody else reads it.
+// open and how its circuit stands. It is the state of one position of the log and belongs to the committer; nobody else reads it.
 type Registry struct {
 	tenants   map[string]*events.Tenant
 	providers map[string]*events.Provider
@@ -26,15 +26,20 @@ type Registry struct {
 	products  map[string]*events.Product
 	vendors   map[string]*events.Vendor
 
-	capable map[string][]*events.Provider // by business type
-	open    map[string]int64              // open tasks by provider
+	capable  map[string][]*events.Provider // by business type
+	open     map[string]int64              // open tasks by provider
+	circuits map[string]circuit            // by provider; those that are not there are closed
+	reports  map[string]loadReport         // by provider; shared and never changed
+
+	last    int64 // position of the latest entry
+	routing int64 // position of the latest entry that routes are made of
 }
 
 func newRegistry() *Registry {
 	return &Registry{
 		tenants: map[string]*events.Tenant{}, providers: map[string]*events.Provider{}, routes: map[string]*events.Route{},
 		products: map[string]*events.Product{}, vendors: map[string]*events.Vendor{},
-		capable: map[string][]*events.Provider{}, open: map[string]int64{},
+		capable: map[string][]*events.Provider{}, open: map[string]int64{}, circuits: map[string]circuit{},
 	}
 }
 
@@ -49,6 +54,10 @@ type entry struct {
 // put takes over an entry as it is stored.
 func (r *Registry) put(e entry) error {
 	var err error
+	r.last = max(r.last, e.Position)
+	if e.Kind == kindProvider || e.Kind == kindRoute {
+		r.routing = max(r.routing, e.Position)
+	}
 	switch e.Kind {
 	case kindTenant:
 		err = putInto(r.tenants, e)
@@ -81,8 +90,10 @@ func putInto[T any](m map[string]*T, e entry) error {
 func (r *Registry) index() {
 	clear(r.capable)
 	for _, p := range r.providers {
-		for _, businessType := range p.BusinessTypes {
-			r.capable[businessType] = append(r.capable[businessType], p)
+		for i, businessType := range p.BusinessTypes {
+			if !slices.Contains(p.BusinessTypes[:i], businessType) {
+				r.capable[businessType] = append(r.capable[businessType], p)
+			}
 		}
 	}
 }

@@ -28,6 +28,7 @@ type wants struct {
 	tasks   []string
 	results []resultRef
 	keys    []keyRef
+	first   bool // look up keys before anything is stored: a repeated command would not run into what is stored already
 }
 
 // orderState is an order as the committer holds it: what is stored, and what this round made of it.
@@ -70,6 +71,9 @@ type round struct {
 	kept    []keptAnswer
 	entries []entry
 	loads   map[string]int64 // change of open tasks by provider
+	// circuits are those that this round changed, as they were before it.
+	circuits map[string]circuit
+	reports  map[string]loadReport // by provider
 }
 
 type taskRow struct{ id, orderID, provider string }
@@ -79,6 +83,7 @@ func newRound(from head, at time.Time, registry *Registry) *round {
 		at: at, registry: registry, from: from,
 		orders: map[string]*orderState{}, byRef: map[orderRef]*orderState{}, byTask: map[string]*orderState{},
 		results: map[resultRef][sha256.Size]byte{}, answers: map[keyRef]storedAnswer{}, loads: map[string]int64{},
+		circuits: map[string]circuit{}, reports: map[string]loadReport{},
 	}
 }
 
@@ -122,6 +127,7 @@ func (r *round) change(d *Decision, state *orderState) {
 	state.position = r.events[len(r.events)-1].Position
 	for i := range d.Events {
 		r.account(&d.Events[i], state)
+		r.hear(&d.Events[i])
 	}
 }
 
@@ -147,8 +153,11 @@ func (r *round) load(provider string, by int64) {
 	r.registry.open[provider] += by
 }
 
-// undo counts back what load counted.
+// undo takes back what load and hear did to the registry.
 func (r *round) undo() {
+	for provider, before := range r.circuits {
+		r.registry.setCircuit(provider, before)
+	}
 	for provider, by := range r.loads {
 		r.registry.open[provider] -= by
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -52,7 +53,7 @@ func (s *store) holds(ctx context.Context, h head) (bool, error) {
 
 const (
 	selectRegistry = `SELECT kind, id, position, document FROM registry WHERE position > $1 ORDER BY position`
-	selectLoads    = `SELECT provider, open FROM provider_load`
+	selectLoads    = `SELECT provider, open, failures, trips, open_until, probing FROM provider_load`
 )
 
 // registry brings a registry up to date with what was changed after a position.
@@ -80,9 +81,16 @@ func (s *store) loads(ctx context.Context, r *Registry) error {
 	}
 	var provider string
 	var open int64
+	var c circuit
+	var until *time.Time
 	clear(r.open)
-	_, err = pgx.ForEachRow(rows, []any{&provider, &open}, func() error {
+	clear(r.circuits)
+	_, err = pgx.ForEachRow(rows, []any{&provider, &open, &c.failures, &c.trips, &until, &c.probing}, func() error {
 		r.open[provider] = open
+		if c.openUntil = (time.Time{}); until != nil {
+			c.openUntil = until.UTC()
+		}
+		r.setCircuit(provider, c)
 		return nil
 	})
 	if err != nil {

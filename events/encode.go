@@ -130,11 +130,16 @@ func (w *writer) routing(r *Routing) {
 		w.open('{')
 		w.text("provider", c.Provider)
 		w.textIf("region", c.Region)
+		w.textIf("tier", string(c.Tier))
 		w.fraction("load", c.Load)
+		w.textIf("circuit", string(c.Circuit))
 		w.truth("chosen", c.Chosen)
 		w.textIf("excluded", c.Excluded)
 		w.close('}')
 	})
+	if r.More != 0 {
+		w.number("more", int64(r.More))
+	}
 	w.text("why", r.Why)
 	w.close('}')
 }

@@ -73,17 +73,40 @@ type TaskQuantity struct {
 // Routing says why a provider was chosen.
 type Routing struct {
 	Policy     Policy      `json:"policy"`
-	Candidates []Candidate `json:"candidates"`
+	Candidates []Candidate `json:"candidates"`     // best first
+	More       int         `json:"more,omitempty"` // how many more there were than are listed
 	Why        string      `json:"why"`
 }
 
+// Tier says how well a provider's regions fit an order's.
+type Tier string
+
+// The tiers, best first.
+const (
+	TierSameRegion  Tier = "same_region"  // it names the order's region
+	TierEveryRegion Tier = "every_region" // it names none, and serves all
+	TierOtherRegion Tier = "other_region" // it names others
+)
+
+// CircuitState says whether a provider is trusted with work after what became of its last tasks.
+type CircuitState string
+
+// The circuit states that are worth telling; a provider without one is trusted.
+const (
+	CircuitOpen     CircuitState = "open"      // it failed too often in a row, and is left alone for a while
+	CircuitHalfOpen CircuitState = "half_open" // one task tells whether it does its work again
+)
+
 // Candidate is a provider that was looked at when a task was offered.
 type Candidate struct {
-	Provider string  `json:"provider"`
-	Region   string  `json:"region,omitempty"` // the region by which it matched
-	Load     float64 `json:"load"`             // open tasks / max_load; 0 when the provider has no limit
-	Chosen   bool    `json:"chosen"`
-	Excluded string  `json:"excluded,omitempty"` // why it was left out
+	Provider string `json:"provider"`
+	Region   string `json:"region,omitempty"` // the region by which it matched
+	Tier     Tier   `json:"tier,omitempty"`
+	// Load is the share of its limit that its open tasks fill, or what it reports where that is more. From 1 on it is full.
+	Load     float64      `json:"load"`
+	Circuit  CircuitState `json:"circuit,omitempty"`
+	Chosen   bool         `json:"chosen"`
+	Excluded string       `json:"excluded,omitempty"` // why it was left out
 }
 
 // Accepted is the payload of task.accepted.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -61,7 +62,37 @@ func providersCommand(c *connection) *cobra.Command {
 	f.StringSliceVar(&p.Regions, "region", nil, "where (default: everywhere)")
 	f.Int64Var(&p.MaxLoad, "max-load", 0, "open tasks at most (default: no limit)")
 	_ = put.MarkFlagRequired("business-type") // it exists
-	return family("providers", "Providers: the third parties that do the work", put)
+	return family("providers", "Providers: the third parties that do the work", put, loadCommand(c))
+}
+
+func loadCommand(c *connection) *cobra.Command {
+	var report client.LoadReport
+	var capacity int64
+	cmd := &cobra.Command{
+		Use: "load LOAD", Short: "Say, as the provider, how loaded it is: 0 idle, 1 full, more overloaded", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if report.Load, err = strconv.ParseFloat(args[0], 64); err != nil {
+				return fmt.Errorf("load %q: not a number", args[0])
+			}
+			if cmd.Flags().Changed("capacity") {
+				report.Capacity = &capacity
+			}
+			store, err := c.client(asProvider)
+			if err != nil {
+				return err
+			}
+			answer, err := store.ReportLoad(cmd.Context(), report)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
+	f := cmd.Flags()
+	f.Int64Var(&capacity, "capacity", 0, "open tasks it takes at most (default: as registered)")
+	f.DurationVar(&report.TTL, "ttl", client.DefaultLoadTTL, "how long this counts: 1 s to 1 h")
+	return cmd
 }
 
 func routesCommand(c *connection) *cobra.Command {

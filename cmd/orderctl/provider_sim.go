@@ -41,6 +41,7 @@ alone what is done. Stopped in the middle, it loses nothing and does nothing twi
 	f.BoolVar(&config.Once, "once", false, "stop when no task is open")
 	f.IntVar(&config.Concurrency, "concurrency", providersim.DefaultConcurrency, "tasks at a time")
 	f.StringVar(&config.StateFile, "state", "", "file that keeps the position between runs")
+	f.DurationVar(&config.ReportLoad, "report-load", 0, "time between two reports of its load (default: none)")
 	f.Int64Var(&config.After, "after", 0, "begin after this position")
 	f.BoolVar(&asJSON, "json", false, "print the summary as JSON")
 	return cmd

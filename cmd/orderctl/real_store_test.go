@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -91,7 +93,7 @@ func TestImportedOrdersAreCompletedByTheSampleProvider(t *testing.T) {
 	require.Equal(t, []int64{0, 300, 3}, []int64{got.New, got.Replayed, got.Rejected})
 
 	state := filepath.Join(t.TempDir(), "state")
-	work := []string{"--data", s.data, "provider-sim", "--once", "--state", state, "--json"}
+	work := []string{"--data", s.data, "provider-sim", "--once", "--state", state, "--json", "--report-load", "20s"}
 	var stats providersim.Stats
 	require.NoError(t, json.Unmarshal([]byte(ok(t, work...)), &stats))
 	require.Equal(t, int64(300), stats.Completed)
@@ -109,6 +111,24 @@ func TestImportedOrdersAreCompletedByTheSampleProvider(t *testing.T) {
 	require.Len(t, order.Timeline, len(strings.Split(strings.TrimSpace(ok(t, "--data", s.data, "watch", order.ID, "--count", fmt.Sprint(len(order.Timeline)))), "\n")))
 	require.Contains(t, ok(t, "--data", s.data, "tasks", "list", "--limit", "2"), "completed")
 	require.Contains(t, ok(t, "--data", s.data, "lag"), "order_view")
+	reportedCapacity(t, s)
+}
+
+// reportedCapacity submits orders until one is routed by what the sample provider reported of itself: that it takes as many tasks
+// as it works on at a time, which the operator did not say.
+func reportedCapacity(t *testing.T, s *store) {
+	t.Helper()
+	n := 0
+	require.Eventually(t, func() bool {
+		order := fmt.Sprintf(`{"channel":"web","external_ref":"load-%d","business_type":"retail.erp","currency":"EUR","lines":[{"sku":"F","quantity":1,"unit_price":9}]}`, n)
+		r := orderctl(t.Context(), strings.NewReader(order), "--data", s.data, "submit", "-")
+		require.NoError(t, r.err)
+		var placed client.Order
+		require.NoError(t, json.Unmarshal([]byte(r.out), &placed))
+		load := placed.Tasks[0].Routing.Candidates[0].Load
+		n++
+		return n > 1 && load == math.Round(float64(n-1)/providersim.DefaultConcurrency*1e4)/1e4
+	}, 10*time.Second, 50*time.Millisecond)
 }
 
 // The store takes every sample order, whatever its kind, and one provider that serves all completes all.
@@ -256,6 +276,8 @@ func workByHand(t *testing.T, s *store) {
 		require.Len(t, placed.Tasks, 1)
 		return placed.Tasks[0]
 	}
+	require.Contains(t, ok(t, as(provider, "providers", "load", "0.5", "--capacity", "7", "--ttl", "90s")...), `"capacity": 7`)
+	require.ErrorContains(t, orderctl(t.Context(), nil, as(provider, "providers", "load", "much")...).err, "not a number")
 	first, second := place("1"), place("2")
 	require.Contains(t, ok(t, as(provider, "tasks", "accept", first.ID)...), `"accepted"`)
 	require.Contains(t, ok(t, as(provider, "tasks", "result", first.ID)...), `"completed"`)

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -244,6 +245,29 @@ func TestReaderEndOfInt64(t *testing.T) {
 		d.Int(&n, -1<<63, 1<<63-1)
 		require.NoError(t, d.Finish(), body)
 		require.Equal(t, want, n)
+	}
+}
+
+func TestReaderFloat(t *testing.T) {
+	t.Parallel()
+	read := func(body string) (n float64, err error) {
+		n = -1
+		d := httpapi.NewReader([]byte(body))
+		d.Object(func(string) { d.Float(&n, 0, 10) })
+		return n, d.Finish()
+	}
+	for body, want := range map[string]float64{`{"n":0}`: 0, `{"n":-0}`: 0, `{"n":0.42}`: 0.42, `{"n":1e1}`: 10, `{"n":25E-1}`: 2.5} {
+		got, err := read(body)
+		require.NoError(t, err, body)
+		require.InDelta(t, want, got, 0, body)
+		require.False(t, math.Signbit(got), body)
+	}
+	for body, code := range map[string]fault.Code{
+		`{"n":10.01}`: fault.Invalid, `{"n":-1e-9}`: fault.Invalid, `{"n":1e400}`: fault.Invalid, `{"n":"1"}`: fault.Invalid, `{"n":null}`: fault.Invalid,
+		`{"n":[1]}`: fault.Invalid, `{"n":.5}`: fault.Malformed, `{"n":Infinity}`: fault.Malformed, `{"n":0x1}`: fault.Malformed, `{"n":1`: fault.Malformed,
+	} {
+		_, err := read(body)
+		require.Equal(t, code, fault.CodeOf(err), "%s: %v", body, err)
 	}
 }
 

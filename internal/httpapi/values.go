@@ -88,6 +88,24 @@ func (d *Reader) Int(dst *int64, min, max int64) {
 	}
 }
 
+// Float reads a number of min to max in any of JSON's notations.
+func (d *Reader) Float(dst *float64, min, max float64) {
+	if !d.expect('0', "must be a number") {
+		return
+	}
+	raw, err := d.dec.ReadValue()
+	if err != nil {
+		d.fail(err)
+		return
+	}
+	n, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || n < min || n > max {
+		d.Invalid("must be a number from " + strconv.FormatFloat(min, 'f', -1, 64) + " to " + strconv.FormatFloat(max, 'f', -1, 64))
+		return
+	}
+	*dst = n + 0 // a negative zero becomes zero
+}
+
 // parseInteger reads digits that JSON's grammar was already checked for. What 64 bits cannot hold is not ok.
 func parseInteger(raw []byte) (int64, bool) {
 	digits, negative := raw, raw[0] == '-'

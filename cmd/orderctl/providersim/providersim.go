@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/orderstore/orderstore/client"
@@ -30,6 +31,8 @@ type Config struct {
 	// Report hears of each task that was completed; it may be called from several goroutines at a time.
 	Report func(Stats)
 	Wait   time.Duration // of a long poll
+	// ReportLoad is the time between two reports of the share of Concurrency that is at work; 0: none are sent.
+	ReportLoad time.Duration
 }
 
 // The defaults of Config.
@@ -54,9 +57,10 @@ type Stats struct {
 type provider struct {
 	Config
 
-	mu    sync.Mutex
-	stats Stats
-	wrote int64 // highest position of a write
+	mu      sync.Mutex
+	stats   Stats
+	wrote   int64 // highest position of a write
+	working atomic.Int64
 }
 
 // Run works until its context ends, or, with Once, until no task is open.
@@ -72,12 +76,38 @@ func Run(ctx context.Context, c Config) (Stats, error) {
 	if err != nil {
 		return p.stats, err
 	}
+	if c.ReportLoad > 0 {
+		var reports sync.WaitGroup
+		defer reports.Wait()
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		reports.Go(func() { p.reportLoad(ctx) })
+	}
 	// What an earlier run accepted and did not get to complete is announced no more.
 	if _, err := p.sweep(ctx, "accepted"); err != nil {
 		return p.snapshot(), err
 	}
 	err = p.follow(ctx, after)
 	return p.snapshot(), err
+}
+
+// reportLoad says again and again how busy the provider is. A report that does not get through is followed by the next one; when
+// none does any more, the last one expires.
+func (p *provider) reportLoad(ctx context.Context) {
+	tick := time.NewTicker(p.ReportLoad)
+	defer tick.Stop()
+	capacity := int64(p.Concurrency)
+	for {
+		report := client.LoadReport{
+			Load: float64(p.working.Load()) / float64(p.Concurrency), Capacity: &capacity, TTL: max(time.Second, 3*p.ReportLoad).Round(time.Second),
+		}
+		_, _ = p.Client.ReportLoad(ctx, report)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // follow deals with the feed page by page.
@@ -185,7 +215,11 @@ func (p *provider) each(ctx context.Context, find func(work func(client.Task)) e
 			return
 		}
 		wg.Go(func() {
-			defer func() { <-slots }()
+			p.working.Add(1)
+			defer func() {
+				p.working.Add(-1)
+				<-slots
+			}()
 			if err := p.complete(ctx, task); err != nil {
 				cancel(err)
 			}
