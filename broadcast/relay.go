@@ -19,6 +19,7 @@ import (
 const (
 	relayBatch   = 1000                   // records read and published at once
 	relayPoll    = 25 * time.Millisecond  // between looks at the log, when nobody wakes the relay
+	relayHold    = 500 * time.Millisecond // for which a commit of this process may keep it from looking at the log
 	relayRetry   = 250 * time.Millisecond // after trouble with broker or database
 	relayHalted  = 5 * time.Second        // between looks at a stream that is not a copy of the log
 	ackWithin    = 10 * time.Second       // for the broker to acknowledge a batch
@@ -58,6 +59,7 @@ type Relay struct {
 	js        jetstream.JetStream
 	published *stream.Tip
 	halted    atomic.Pointer[string]
+	looked    time.Time // when the log was last read
 }
 
 // NewRelay makes a relay. It does nothing until Run.
@@ -152,13 +154,18 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 	return ctx.Err()
 }
 
-// next gives the records after a position: those that this process has just committed from memory, others from the log.
+// next gives the records after a position: those that this process has just committed from memory, others from the log. While a
+// commit of its own is on its way the log is left alone for a time: what is in it already, the committer is about to hand over.
 func (r *Relay) next(ctx context.Context, last int64) ([]stream.Record, error) {
 	if r.cfg.Recent != nil {
 		if records := r.cfg.Recent.After(last, relayBatch); len(records) > 0 {
 			return records, nil
 		}
+		if r.cfg.Recent.Appending() && time.Since(r.looked) < relayHold {
+			return nil, nil
+		}
 	}
+	r.looked = time.Now()
 	return r.log.Read(ctx, last, relayBatch)
 }
 

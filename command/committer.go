@@ -285,12 +285,20 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 		}
 		return outcomes, c.store.keep(ctx, r)
 	}
+	c.appending(true)
+	defer c.appending(false)
 	if err := c.append(ctx, r, p); err != nil {
 		r.undo()
 		return nil, err
 	}
 	c.adopt(ctx, r, p)
 	return outcomes, nil
+}
+
+func (c *Committer) appending(yes bool) {
+	if c.recent != nil {
+		c.recent.SetAppending(yes)
+	}
 }
 
 // load makes known to a round what its commands want: from the cache where it can, from the database otherwise.

@@ -25,7 +25,7 @@ func (f *fault) Unwrap() error { return f.cause }
 func decode(records []stream.Record, n need) []fact {
 	facts := make([]fact, len(records))
 	for i := range records {
-		facts[i] = decodeOne(records[i], n)
+		decodeOne(&facts[i], &records[i], n)
 	}
 	return facts
 }
@@ -42,10 +42,10 @@ func decodeFor(views []view, records []stream.Record) []fact {
 	facts, known := make([]fact, len(records)), events.Types()
 	for i := range records {
 		if t := typeOf(records[i].Subject); slices.Contains(known, t) && !views[0].about(t) {
-			facts[i] = fact{Record: records[i]}
+			facts[i].Record, facts[i].event = records[i], &events.Event{}
 			continue
 		}
-		facts[i] = decodeOne(records[i], n)
+		decodeOne(&facts[i], &records[i], n)
 	}
 	return facts
 }
@@ -59,33 +59,43 @@ func typeOf(subject string) events.Type {
 	return events.Type(subject[i+1:])
 }
 
-func decodeOne(r stream.Record, n need) fact {
-	f := fact{Record: r}
-	known, atHand := r.Fact.(*events.Event)
-	switch {
-	case atHand:
-		f.event = *known
-	case n > needHeader:
-		f.event, f.err = events.Decode(r.Position, r.Body)
-	}
-	if !atHand && n == needHeader || f.err != nil && !errors.Is(f.err, events.ErrUnknown) {
-		var err error
-		if f.event, _, err = events.DecodeHeader(r.Position, r.Body); err != nil {
-			f.err = err
-			return f
-		}
+// decodeOne reads a record into f.
+func decodeOne(f *fact, r *stream.Record, n need) {
+	f.Record = *r
+	if known, ok := r.Fact.(*events.Event); ok {
+		f.event = known
+	} else if f.event, f.err = readEvent(r, n); f.err != nil && f.event.Type == "" {
+		return
 	}
 	if f.event.OrderID == "" {
-		return f
+		return
 	}
 	id, err := parseID(f.event.OrderID)
 	if err != nil {
 		f.err = fmt.Errorf("order id %q: %w", f.event.OrderID, err)
-		f.event.OrderID = ""
-		return f
+		nobodys := *f.event
+		nobodys.OrderID = ""
+		f.event = &nobodys
+		return
 	}
 	f.orderID = id
-	return f
+}
+
+// readEvent decodes as far as need asks. Where the payload is unknown or unreadable, and the header is not, the event has no payload.
+func readEvent(r *stream.Record, n need) (*events.Event, error) {
+	var unread error
+	if n > needHeader {
+		e, err := events.Decode(r.Position, r.Body)
+		if err == nil || errors.Is(err, events.ErrUnknown) {
+			return &e, err
+		}
+		unread = err
+	}
+	e, _, err := events.DecodeHeader(r.Position, r.Body)
+	if err != nil {
+		return &events.Event{}, err
+	}
+	return &e, unread
 }
 
 // readable is nil when the view's need of the event is met. A header that cannot be read stops every view.

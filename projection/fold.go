@@ -43,7 +43,7 @@ func (f *folder) fold(ctx context.Context, facts []fact) ([]*changed, error) {
 	touched := make(map[string]*changed, len(facts))
 	list := make([]*changed, 0, len(facts))
 	for i := range facts {
-		e := &facts[i].event
+		e := facts[i].event
 		if e.OrderID == "" {
 			continue
 		}

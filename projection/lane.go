@@ -18,7 +18,7 @@ const (
 	// and rests yieldParts parts, at most yieldMost long.
 	yieldParts = 4
 	gatherFor  = 40 * time.Millisecond
-	yieldMost  = time.Second
+	yieldMost  = 200 * time.Millisecond
 	// Before a log that does not chain is read again: somebody has to mend it.
 	divergedPause = 5 * time.Second
 )

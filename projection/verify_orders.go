@@ -129,12 +129,14 @@ func (p *pass) take(records []stream.Record) ([]fact, error) {
 	facts := make([]fact, 0, len(records))
 	for i := range records {
 		if p.of > 1 {
-			header := decodeOne(records[i], needHeader)
+			var header fact
+			decodeOne(&header, &records[i], needHeader)
 			if header.orderID.Valid && !p.has(header.orderID.Bytes) {
 				continue
 			}
 		}
-		f := decodeOne(records[i], needPayload)
+		var f fact
+		decodeOne(&f, &records[i], needPayload)
 		if f.err != nil {
 			return nil, &unfoldable{position: f.Position, cause: f.err}
 		}

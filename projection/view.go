@@ -53,7 +53,7 @@ func namesOf(views []view) []string {
 // fact is one record, decoded once for all views.
 type fact struct {
 	stream.Record
-	event   events.Event
+	event   *events.Event // never nil; not ours to change
 	orderID pgtype.UUID // not valid where the event is not about an order
 	err     error       // why the payload cannot be read; the header can
 }

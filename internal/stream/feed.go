@@ -92,27 +92,34 @@ func (f *Follower) readStream(ctx context.Context, limit int) ([]Record, error) 
 		}
 		f.feed = feed
 	}
-	var appended <-chan struct{}
-	if f.cfg.Recent != nil {
-		appended = f.cfg.Recent.Changed()
-		if own := f.cfg.Recent.Following(f.position, f.digest, limit); len(own) > 0 {
-			return own, nil
-		}
-	}
 	timer := time.NewTimer(idleWait)
 	defer timer.Stop()
-	select {
-	case msg := <-f.feed.messages:
-		return f.take(msg, limit)
-	case <-appended:
-		return f.cfg.Recent.Following(f.position, f.digest, limit), nil
-	case err := <-f.feed.failed:
-		return nil, fmt.Errorf("consumer: %w", err)
-	case <-ctx.Done():
-		return nil, nil
-	case <-timer.C:
+	for {
+		own, appended := f.appended(limit)
+		if len(own) > 0 {
+			return own, nil
+		}
+		select {
+		case msg := <-f.feed.messages:
+			return f.take(msg, limit)
+		case <-appended:
+		case err := <-f.feed.failed:
+			return nil, fmt.Errorf("consumer: %w", err)
+		case <-ctx.Done():
+			return nil, nil
+		case <-timer.C:
+			return nil, nil
+		}
+	}
+}
+
+// appended gives what this process has appended meanwhile, and a channel that is closed when it has appended more.
+func (f *Follower) appended(limit int) ([]Record, <-chan struct{}) {
+	if f.cfg.Recent == nil {
 		return nil, nil
 	}
+	changed := f.cfg.Recent.Changed()
+	return f.cfg.Recent.Following(f.position, f.digest, limit), changed
 }
 
 // take gathers the messages that are there, as long as each is the next position.

@@ -107,8 +107,7 @@ func (f *Follower) remembered(ctx context.Context, limit int) []Record {
 	if f.cfg.Recent == nil {
 		return nil
 	}
-	changed := f.cfg.Recent.Changed()
-	records := f.cfg.Recent.Following(f.position, f.digest, limit)
+	records, changed := f.appended(limit)
 	if len(records) == 0 && f.feed == nil && f.own > 0 {
 		timer := time.NewTimer(ownWait)
 		defer timer.Stop()

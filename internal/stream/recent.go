@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"sync"
+	"sync/atomic"
 )
 
 // recentLimit is how many records Recent keeps, and recentBytes how large their bodies are together; up to twice that for a time.
@@ -18,7 +19,16 @@ type Recent struct {
 	records []Record
 	bytes   int
 	changed chan struct{} // nil while nobody asked
+
+	appending atomic.Bool
 }
+
+// Appending says that this process is about to add records that are on their way into the log, or already in it: whoever finds them
+// there first would only read what comes for nothing in a moment.
+func (r *Recent) Appending() bool { return r.appending.Load() }
+
+// SetAppending is told before a commit and after it, whatever came of it.
+func (r *Recent) SetAppending(yes bool) { r.appending.Store(yes) }
 
 // Add takes over records that are committed, in order. Those that do not follow what is kept replace it.
 func (r *Recent) Add(records []Record) {
