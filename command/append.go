@@ -30,7 +30,7 @@ ON CONFLICT (provider) DO UPDATE SET open = l.open + excluded.open`
 
 // commit stores a round in one round trip: all of it, or nothing. The first statement fails when the log's end is no longer
 // where the round started from, so everything that was read and decided holds.
-func (s *store) commit(ctx context.Context, r *round, p *plan) error {
+func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) error {
 	bulk := postgres.NewBulk()
 	bulk.Exec(advanceHead, s.cell, p.from.position, p.to.position, p.to.digest[:])
 	putEvents(bulk, p.records, r.at)
@@ -52,6 +52,9 @@ func (s *store) commit(ctx context.Context, r *round, p *plan) error {
 	putLoads(bulk, r.loads)
 	putCircuits(bulk.Query, r)
 	putReports(bulk.Query, r)
+	if lock != nil {
+		return lock.commit(ctx, bulk)
+	}
 	_, err := bulk.Commit(ctx, s.pool)
 	return err
 }

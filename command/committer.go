@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,6 +24,7 @@ const (
 	retryPause   = 100 * time.Millisecond // between tries of a round while the database is away
 	answerWithin = 15 * time.Second       // a caller waits no longer than this
 	checkedFor   = 64                     // rounds that look first whether what they store is there already
+	lockedFor    = 64                     // rounds that hold the head's row from the start, after another node has moved it
 )
 
 // codeHeadMoved is raised by advance_log_head.
@@ -62,6 +64,10 @@ type Committer struct {
 	// checked counts down the rounds that look up references, results and keys before they store any. Others store first, and are
 	// told by a unique violation that something is there: new orders are the rule, and repeated ones come together.
 	checked int
+	// locked counts down the rounds that take the head's lock before they decide. Others decide first and find out when they store:
+	// that costs nothing as long as this node appends alone, and the whole round when it does not.
+	locked     int
+	collisions atomic.Int64 // rounds that found the head moved
 }
 
 type job struct {
@@ -181,6 +187,8 @@ func (c *Committer) commit(ctx context.Context, jobs []*job) {
 		c.forget() // read the head again, whatever it was
 		switch {
 		case headMoved(err):
+			c.locked = lockedFor
+			c.collisions.Add(1)
 			continue
 		case c.checked == 0 && (errors.Is(err, errLookFirst) || postgres.IsUniqueViolation(err, "")):
 			c.checked = checkedFor
@@ -218,7 +226,7 @@ func wait(ctx context.Context, d time.Duration) {
 
 func headMoved(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && pgErr.Code == codeHeadMoved
+	return ok && pgErr.Code == codeHeadMoved || errors.Is(err, errMoved)
 }
 
 // isolate commits the commands of a refused round one by one, so that the one that the database refuses spoils no other.
@@ -257,6 +265,11 @@ func deliver(jobs []*job, outcomes []outcome) {
 
 // attempt decides and stores a round once. Its error is the database's; commands that are refused have theirs in the outcomes.
 func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error) {
+	lock, err := c.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.release(ctx)
 	if err := c.refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -280,6 +293,10 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 		return nil, err
 	}
 	if len(r.events) == 0 {
+		// Nothing that is stored would tell that what was decided on is old.
+		if err := c.still(ctx, lock); err != nil {
+			return nil, err
+		}
 		if len(r.kept) > 0 && !r.checked {
 			return nil, errLookFirst // nothing that is stored would tell that an answer was given before
 		}
@@ -287,7 +304,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 	}
 	c.appending(true)
 	defer c.appending(false)
-	if err := c.append(ctx, r, p); err != nil {
+	if err := c.append(ctx, r, p, lock); err != nil {
 		r.undo()
 		return nil, err
 	}
@@ -299,6 +316,37 @@ func (c *Committer) appending(yes bool) {
 	if c.recent != nil {
 		c.recent.SetAppending(yes)
 	}
+}
+
+// lock takes the head's lock when other nodes append as well. A head that is no longer where this node left it makes it forget all.
+func (c *Committer) lock(ctx context.Context) (*headLock, error) {
+	if c.locked == 0 {
+		return nil, nil
+	}
+	c.locked--
+	lock, err := c.store.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.ready && lock.head != c.head {
+		c.forget()
+	}
+	return lock, nil
+}
+
+// errMoved says that a round was decided on a state that is no longer the last.
+var errMoved = errors.New("the head of the log has moved")
+
+// still checks that the log's head is where the round was decided.
+func (c *Committer) still(ctx context.Context, lock *headLock) error {
+	if lock != nil {
+		return nil
+	}
+	h, err := c.store.head(ctx)
+	if err == nil && h != c.head {
+		return errMoved
+	}
+	return err
 }
 
 // load makes known to a round what its commands want: from the cache where it can, from the database otherwise.
@@ -318,8 +366,8 @@ func (c *Committer) forget() {
 
 // append stores a round. Where the connection broke before the answer, the log tells whether the round is in it: no other round
 // has its digest.
-func (c *Committer) append(ctx context.Context, r *round, p *plan) error {
-	err := c.store.commit(ctx, r, p)
+func (c *Committer) append(ctx context.Context, r *round, p *plan, lock *headLock) error {
+	err := c.store.commit(ctx, r, p, lock)
 	if !errors.Is(err, postgres.ErrOutcomeUnknown) {
 		return err
 	}
@@ -332,7 +380,7 @@ func (c *Committer) append(ctx context.Context, r *round, p *plan) error {
 		if lookErr == nil {
 			// Not there now; it may still come, and then the next attempt finds the head moved. So the same round is tried again
 			// from the same head until one of the two is in the log.
-			err = c.store.commit(ctx, r, p)
+			err = c.store.commit(ctx, r, p, nil)
 		}
 		switch {
 		case err == nil:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/orderstore/orderstore/events"
@@ -126,6 +127,55 @@ func TestRacingCommittersKeepPositionsWithoutHoles(t *testing.T) {
 	_, err = pgx.ForEachRow(rows, []any{&id, &position}, func() error { stored[id] = position; return nil })
 	require.NoError(t, err)
 	require.Equal(t, acknowledged, stored)
+}
+
+// TestNodesThatAppendTogetherSeldomCollide shows that a second node does not cost the first its rounds: once they have met, each holds
+// the head while it decides.
+func TestNodesThatAppendTogetherSeldomCollide(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, other := b.node()
+	b.register("acme", "retail.erp")
+	const clients, each = 32, 60
+	var all sync.WaitGroup
+	for i := range clients {
+		node := b.committer
+		if i%2 == 1 {
+			node = other
+		}
+		all.Go(func() {
+			for n := range each {
+				_, err := node.Submit(t.Context(), submission(t, "demo", order(fmt.Sprintf("%d-%d", i, n))), nil)
+				assert.NoError(t, err)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, int64(clients*each), b.verified().Orders)
+	// Each collision is followed by 64 rounds without one. A round has one command at least.
+	collisions := b.committer.collisions.Load() + other.collisions.Load()
+	require.LessOrEqual(t, collisions, int64(2*(clients*each/lockedFor+1)))
+	require.Positive(t, collisions, "the nodes never met: this shows nothing")
+}
+
+// TestRefusalIsDecidedOnTheLastState has a node refuse what another node's event allows, if it looked at what it remembers alone.
+func TestRefusalIsDecidedOnTheLastState(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	_, other := b.node()
+	b.register("acme", "retail.erp")
+	_, placed := b.place("one")
+	task := placed.Tasks[0].ID
+	accept := func(c *Committer) (Answer, error) {
+		return c.Submit(t.Context(), &AcceptTask{onTask{Provider: "acme", TaskID: task}}, nil)
+	}
+	_, err := accept(b.committer)
+	require.NoError(t, err)
+	_, err = other.Submit(t.Context(), result(t, "acme", task, `{"result_id":"r","outcome":"completed"}`), nil)
+	require.NoError(t, err)
+	// The first node remembers the task as accepted, and would answer this as a repeated one.
+	_, err = accept(b.committer)
+	require.Equal(t, fault.TaskState, fault.CodeOf(err))
 }
 
 func TestResultIsAppliedOnce(t *testing.T) {

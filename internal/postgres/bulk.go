@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -221,18 +222,25 @@ func (b *Bulk) Commit(ctx context.Context, pool *pgxpool.Pool) (passed int, err 
 		return 0, fmt.Errorf("acquire connection: %w", err)
 	}
 	defer conn.Release()
-	ctx = context.WithoutCancel(ctx)
-	message, prepared, err := b.message(ctx, conn.Conn())
+	return b.commitOn(context.WithoutCancel(ctx), conn.Conn(), idle)
+}
+
+// CommitIn runs all statements in a transaction that is open on the connection and commits it, or rolls it back. It returns what Commit
+// does.
+func (b *Bulk) CommitIn(ctx context.Context, conn *pgx.Conn) (passed int, err error) {
+	defer b.release()
+	if b.Len() == 0 {
+		return 0, errEmptyBatch
+	}
+	b.end()
+	return b.commitOn(context.WithoutCancel(ctx), conn, begun)
+}
+
+func (b *Bulk) commitOn(ctx context.Context, conn *pgx.Conn, state txState) (passed int, err error) {
+	m, err := b.message(ctx, conn, state)
 	if err != nil {
-		return b.first + prepared, fmt.Errorf("prepare: %w", err)
+		return b.first + m.prepared, fmt.Errorf("prepare: %w", err)
 	}
-	answers := 1 // ReadyForQuery after each Query and each Sync
-	if len(b.queries) > 0 {
-		answers = 3
-	}
-	passed, err = exchange(ctx, conn.Conn(), message, answers)
-	if len(b.queries) > 0 {
-		passed = max(passed-1, 0) // BEGIN is not one of the caller's
-	}
-	return min(passed, b.Len()), batchError(err)
+	passed, err = exchange(ctx, conn, m)
+	return min(max(passed-m.extra, 0), b.Len()), batchError(err)
 }

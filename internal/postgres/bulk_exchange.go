@@ -11,18 +11,42 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// message is everything that is sent, in parts. Statements with parameters need a transaction around them and the others; without any, the server
-// makes one for the statements of a query by itself.
-// prepared is how many of those with parameters the server has taken; all of them where there is no error.
-func (b *Bulk) message(ctx context.Context, conn *pgx.Conn) (message net.Buffers, prepared int, err error) {
-	if len(b.queries) == 0 {
-		return net.Buffers{appendQuery(nil, "", b.query), b.rows}, 0, nil
+// txState is whether a transaction is open on a connection.
+type txState bool
+
+const (
+	idle  txState = false
+	begun txState = true
+)
+
+// message is everything that is sent, and what has to come back.
+type message struct {
+	parts    net.Buffers
+	ready    int // ReadyForQuery after each Query and each Sync
+	extra    int // statements before the caller's
+	prepared int // of the statements with parameters: all of them where there was no error
+}
+
+// message makes it. Statements with parameters need a transaction around them and the others; without any, the server makes one for the
+// statements of a query by itself.
+func (b *Bulk) message(ctx context.Context, conn *pgx.Conn, state txState) (m message, err error) {
+	if len(b.queries) == 0 && state == idle {
+		m.parts, m.ready = net.Buffers{appendQuery(nil, "", b.query), b.rows}, 1
+		return m, nil
 	}
-	bound, prepared, err := b.bind(ctx, conn)
-	if err != nil {
-		return nil, prepared, err
+	before := ""
+	if state == idle {
+		before, m.extra = "BEGIN;", 1
 	}
-	return net.Buffers{appendQuery(nil, "BEGIN;", b.query), b.rows, appendQuery(bound, "COMMIT", nil)}, prepared, nil
+	var bound []byte
+	if m.ready = 2; len(b.queries) > 0 {
+		m.ready = 3
+		if bound, m.prepared, err = b.bind(ctx, conn); err != nil {
+			return m, err
+		}
+	}
+	m.parts = net.Buffers{appendQuery(nil, before, b.query), b.rows, appendQuery(bound, "COMMIT", nil)}
+	return m, nil
 }
 
 // appendQuery appends a Query message.
@@ -62,15 +86,15 @@ func (b *Bulk) bind(ctx context.Context, conn *pgx.Conn) (out []byte, prepared i
 	return out, len(b.queries), nil
 }
 
-// exchange writes a message and reads until the server has been ready so many times. It gives how many statements were completed before
+// exchange writes a message and reads all of its answers. It gives how many statements were completed before
 // the first error.
-func exchange(ctx context.Context, conn *pgx.Conn, message net.Buffers, ready int) (completed int, err error) {
+func exchange(ctx context.Context, conn *pgx.Conn, m message) (completed int, err error) {
 	server := conn.PgConn()
-	if _, err := message.WriteTo(server.Conn()); err != nil {
+	if _, err := m.parts.WriteTo(server.Conn()); err != nil {
 		return 0, broken(ctx, conn, nil, err)
 	}
 	var refused error
-	for ready > 0 {
+	for ready := m.ready; ready > 0; {
 		answer, err := server.ReceiveMessage(context.Background()) //nolint:contextcheck // nothing but the answer ends the wait
 		if err != nil {
 			return completed, broken(ctx, conn, refused, err)
