@@ -2,8 +2,8 @@ package command
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/orderstore/orderstore/events"
@@ -20,14 +20,15 @@ type Submission struct {
 
 // seal computes the content's hash. Vendors are not part of it: they come from the catalog, not from the user.
 func (s *Submission) seal() error {
-	content, err := json.Marshal(struct {
-		BusinessType string
-		Placed       *events.Placed
-	}{s.BusinessType, &s.Placed})
+	placed, err := s.Placed.Encode()
 	if err != nil {
 		return fmt.Errorf("hash submission: %w", err)
 	}
-	s.Hash = sha256.Sum256(content)
+	h := sha256.New()
+	_, _ = io.WriteString(h, `{"BusinessType":"`+s.BusinessType+`","Placed":`) // a name holds nothing to escape
+	h.Write(placed)
+	h.Write([]byte{'}'})
+	h.Sum(s.Hash[:0])
 	return nil
 }
 

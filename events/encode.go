@@ -50,6 +50,13 @@ func (w *writer) payload(data any) {
 	}
 }
 
+// Encode gives the payload's bytes.
+func (p *Placed) Encode() ([]byte, error) {
+	w := &writer{b: make([]byte, 0, sizeOf(&Event{Data: p}))}
+	w.placed(p)
+	return w.b, w.err
+}
+
 func (w *writer) placed(p *Placed) {
 	w.open('{')
 	w.text("channel", p.Channel)
