@@ -79,6 +79,9 @@ func (s *Slot) Post() string {
 	return ""
 }
 
+// SetHeader sets a header of what is sent next.
+func (s *Slot) SetHeader(name, value string) { s.req.Header.Set(name, value) }
+
 // Answer is the body of the last answer, until the next Post.
 func (s *Slot) Answer() []byte { return s.resp.Body() }
 
