@@ -13,12 +13,21 @@ type Operation func(ctx context.Context, n int64, due time.Time) string
 
 // Phases are the parts of a run. What ends in the warm-up is not counted.
 type Phases struct {
+	// Start is when the warm-up begins; the zero time: with the loop.
+	Start   time.Time
 	Warm    time.Duration
 	Measure time.Duration
 	// Limit ends a closed loop after so many operations, before its time is over; 0: none.
 	Limit int64
 	// Measuring is called once, when the warm-up is over, if it is set.
 	Measuring func()
+}
+
+func (p *Phases) begin() time.Time {
+	if p.Start.IsZero() {
+		return time.Now()
+	}
+	return p.Start
 }
 
 // Outcome is what a loop counted after its warm-up.
@@ -74,8 +83,8 @@ func newOutcome() *Outcome {
 // connection its operation. Operations that end between the warm-up's end and the run's are counted.
 func Closed(ctx context.Context, connections int, phases Phases, numbers *atomic.Int64, operation func() Operation) *Outcome {
 	out := newOutcome()
-	begin := time.Now()
-	from, to := begin.Add(phases.Warm), begin.Add(phases.Warm+phases.Measure)
+	from := phases.begin().Add(phases.Warm)
+	to := from.Add(phases.Measure)
 	out.Began = from
 	first := numbers.Load()
 	stopped := announce(ctx, phases, from)

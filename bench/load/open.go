@@ -25,7 +25,7 @@ func Open(ctx context.Context, rate, slots int, phases Phases, numbers *atomic.I
 	total := int64((phases.Warm + phases.Measure) / interval)
 	// Room for all of them: the schedule never waits for a slot.
 	arrivals := make(chan arrival, total)
-	begin := time.Now()
+	begin := phases.begin()
 	out.Began = begin.Add(phases.Warm)
 	stopped := announce(ctx, phases, out.Began)
 	defer stopped()

@@ -46,7 +46,8 @@ func (m *Meter) Stop() (*Usage, error) {
 	}
 	if all := total(end.host) - total(m.begin.host); all > 0 {
 		u.Steal = (end.host.Steal - m.begin.host.Steal) / all
-		u.Idle = (end.host.Idle + end.host.Iowait - m.begin.host.Idle - m.begin.host.Iowait) / all
+		// The kernel's idle time may go back a little.
+		u.Idle = max(end.host.Idle+end.host.Iowait-m.begin.host.Idle-m.begin.host.Iowait, 0) / all
 	}
 	u.PeakMemory, err = m.peak()
 	return u, err

@@ -15,6 +15,8 @@ import (
 type Stage struct {
 	Name    string       `json:"name"`
 	Latency load.Summary `json:"latency"`
+	// Aside is left out of the plot.
+	Aside bool `json:"aside,omitempty"`
 }
 
 // Run is one measurement.
@@ -24,6 +26,8 @@ type Run struct {
 	// Rate is orders a second, Events events a second; 0 where nothing is counted so.
 	Rate   float64 `json:"orders_per_s"`
 	Events float64 `json:"events_per_s"`
+	// Baseline is the rate, in orders a second, that Rate is to be compared with; 0 for none.
+	Baseline float64 `json:"baseline_orders_per_s,omitempty"`
 	// Stored is how many orders were stored while it was counted.
 	Stored int64      `json:"stored"`
 	Errors load.Tally `json:"errors,omitempty"`
@@ -44,7 +48,7 @@ func FromOutcome(name string, o *load.Outcome, stage string) *Run {
 	for reason, n := range o.WarmTally {
 		r.Errors[reason+" (warm-up)"] += n
 	}
-	r.Stages = []Stage{{stage, o.Latency.Summary()}}
+	r.Stages = []Stage{{Name: stage, Latency: o.Latency.Summary()}}
 	return r
 }
 
@@ -64,12 +68,15 @@ func (r *Run) P50() float64 {
 	return r.Stages[0].Latency.P50
 }
 
-// Median is the run whose rate lies in the middle; of two the slower. It is nil of none.
+// Median is the run whose rate lies in the middle, and where the rates are equal, as at a fixed one, whose 99th percentile does; of two
+// the slower. It is nil of none.
 func Median(runs []*Run) *Run {
 	if len(runs) == 0 {
 		return nil
 	}
-	sorted := slices.SortedFunc(slices.Values(runs), func(a, b *Run) int { return cmp.Compare(a.Rate, b.Rate) })
+	sorted := slices.SortedFunc(slices.Values(runs), func(a, b *Run) int {
+		return cmp.Or(cmp.Compare(a.Rate, b.Rate), cmp.Compare(b.P99(), a.P99()))
+	})
 	return sorted[(len(sorted)-1)/2]
 }
 

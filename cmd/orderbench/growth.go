@@ -12,12 +12,12 @@ import (
 	"github.com/orderstore/orderstore/bench/report"
 )
 
-// small is how many orders are stored when the first rate is measured.
+// small is how many orders are stored when the first rate is measured, unless --from says otherwise.
 const small = 50_000
 
 type growth struct {
 	throughput
-	orders int64
+	from, orders int64
 }
 
 func growthCommand() *cobra.Command {
@@ -26,14 +26,15 @@ func growthCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "growth",
 		Short: "Whether the store slows down as it fills",
-		Long: fmt.Sprintf(`Fills the store by batches to %d orders and measures the throughput of single orders, fills it to --orders and measures
+		Long: `Fills the store by batches to --from orders and measures the throughput of single orders, fills it to --orders and measures
 again. It starts best from an empty store (--start); orders that are stored already are counted. Five million take some minutes
-to fill and about 20 GB of disk.`, small),
+to fill and some 20 GB of disk.`,
 		Example: "  orderbench growth --start\n  orderbench growth --start --orders 5000000",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
 	o.flags(cmd)
+	cmd.Flags().Int64Var(&o.from, "from", small, "orders stored when the first rate is measured")
 	cmd.Flags().Int64Var(&o.orders, "orders", 200_000, "orders stored when the second rate is measured")
 	cmd.Flags().IntVar(&o.connections, "connections", 256, "connections")
 	cmd.Flags().DurationVar(&o.warm, "warm", 3*time.Second, "how long to submit before counting, each time")
@@ -42,7 +43,7 @@ to fill and about 20 GB of disk.`, small),
 }
 
 func (o *growth) run(ctx context.Context, t *target) (*report.Run, error) {
-	first, atFirst, err := o.at(ctx, t, small)
+	first, atFirst, err := o.at(ctx, t, o.from)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +54,7 @@ func (o *growth) run(ctx context.Context, t *target) (*report.Run, error) {
 	second.Name = fmt.Sprintf("with %d orders stored", atSecond)
 	second.Notes = append(second.Notes, fmt.Sprintf("%.0f orders/s with %d orders stored, %.0f with %d: %.0f %%",
 		first.Rate, atFirst, second.Rate, atSecond, second.Rate/first.Rate*100))
+	second.Baseline = first.Rate
 	second.Errors.Merge(first.Errors)
 	return second, nil
 }

@@ -63,7 +63,7 @@ func followed(ctx context.Context, t *target, rate int, phases load.Phases, mix 
 	if err != nil {
 		return nil, err
 	}
-	run.Stages = histograms.report("")
+	run.Stages = histograms.report("", 3)
 	return run, nil
 }
 
@@ -81,7 +81,8 @@ func followedHistograms(ctx context.Context, t *target, rate int, phases load.Ph
 	if err != nil {
 		return nil, nil, err
 	}
-	got := load.Open(ctx, rate, openSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, time.Now().Add(phases.Warm)))
+	phases.Start = time.Now()
+	got := load.Open(ctx, rate, openSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, phases.Start.Add(phases.Warm)))
 	if err := f.arrived(ctx); err != nil {
 		return nil, nil, err
 	}

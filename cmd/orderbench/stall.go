@@ -64,7 +64,7 @@ func (o *stall) run(ctx context.Context, t *target) (_ *report.Run, err error) {
 	if err := o.phase(ctx, t, run, outside, 0); err != nil {
 		return nil, err
 	}
-	run.Stages = append(outside.report("outside: "), inside.report("inside: ")...)
+	run.Stages = append(outside.report("outside: ", 1), inside.report("inside: ", 1)...)
 	run.Notes = compare(outside, inside)
 	level, err := t.level(ctx)
 	run.Level = level.Seconds()
@@ -109,10 +109,11 @@ func (s *stages) merge(other *stages) {
 	}
 }
 
-func (s *stages) report(prefix string) []report.Stage {
+// report lists the stages; those after the first few are left out of plots.
+func (s *stages) report(prefix string, drawn int) []report.Stage {
 	listed := make([]report.Stage, 0, len(s.names))
-	for _, name := range s.names {
-		listed = append(listed, report.Stage{Name: prefix + name, Latency: s.of[name].Summary()})
+	for i, name := range s.names {
+		listed = append(listed, report.Stage{Name: prefix + name, Latency: s.of[name].Summary(), Aside: i >= drawn})
 	}
 	return listed
 }

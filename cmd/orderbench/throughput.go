@@ -89,12 +89,12 @@ func (o *throughput) probing(ctx context.Context, t *target, phases load.Phases)
 		f.stop()
 		return nil, err
 	}
-	phases.Measuring = nil
+	phases.Measuring, phases.Start = nil, time.Now()
 	var got *load.Outcome
 	var sent sync.WaitGroup
 	mix := load.NewMix(o.seed, t.reference(), load.Probes)
 	sent.Go(func() {
-		got = load.Open(ctx, o.probes, probeSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, time.Now().Add(phases.Warm)))
+		got = load.Open(ctx, o.probes, probeSlots, phases, &atomic.Int64{}, f.submissions(sender, mix, phases.Start.Add(phases.Warm)))
 	})
 	return func(run *report.Run) error {
 		defer f.stop()
@@ -107,7 +107,7 @@ func (o *throughput) probing(ctx context.Context, t *target, phases load.Phases)
 		histograms := newStages()
 		histograms.add("due -> answer", got.Latency)
 		f.measured(histograms)
-		run.Stages = append(run.Stages, histograms.report("followed: ")...)
+		run.Stages = append(run.Stages, histograms.report("followed: ", 0)...)
 		run.Faults = f.faults()
 		return nil
 	}, nil
