@@ -8,6 +8,8 @@ DATA ?= .data
 HTTP ?= 127.0.0.1:8080
 # What test and bench look at; PKG=./command narrows both.
 PKG ?= ./...
+# Where bench writes its page and plots.
+OUT ?= measured
 # Test binaries at a time. Each may run a Postgres and a broker of its own, so more than four only get in each other's way.
 P ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 
@@ -40,10 +42,12 @@ build: quiet-setup ## Build the programs into bin/
 
 test: quiet-setup ## Run every test with the race detector, against real Postgres and JetStream
 	go test -race -timeout 15m -p $(P) $(PKG)
+	$(if $(filter ./...,$(PKG)),cd bench/peers && go test -race -timeout 5m ./...)
 
 lint: $(LINT) ## Check style, import rules and formatting
 	@unformatted=$$($(GOFUMPT) -l .); [ -z "$$unformatted" ] || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(LINT) run --timeout 10m
+	cd bench/peers && $(abspath $(LINT)) run --timeout 10m
 
 lint-fix: $(LINT) ## Mend what the linters can mend by themselves
 	$(LINT) run --timeout 10m --fix
@@ -51,9 +55,10 @@ lint-fix: $(LINT) ## Mend what the linters can mend by themselves
 fmt: ## Format the Go files
 	@$(GOFUMPT) -l -w .
 
-bench: build ## Run the benchmarks, one package at a time, then measure a whole service
-	go test -run '^$$' -bench . -benchmem -timeout 30m -p 1 $(PKG)
-	scripts/bench
+bench: build ## Measure for under ten minutes, alone on the machine: the parts, the whole service, what others are built from
+	go test -run '^$$' -bench . -benchmem -benchtime 200ms -timeout 5m -p 1 $(PKG)
+	cd bench/peers && go build -o ../../bin/benchpeers .
+	scripts/bench "$(OUT)"
 
 chaos: build ## Kill and break things while orders flow, and check that nothing is lost
 	go test -race -count 1 -timeout 30m -run Chaos ./cmd/...

@@ -26,7 +26,7 @@ func TestMeterSeesProcessesAndTheirChildren(t *testing.T) {
 	require.NoError(t, err)
 	_, err = out.Read(make([]byte, 8))
 	require.NoError(t, err)
-	for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until); { //nolint:revive // uses the processor
+	for until := time.Now().Add(100 * time.Millisecond); time.Now().Before(until); { // uses the processor
 	}
 	used, err := meter.Stop()
 	require.NoError(t, err)

@@ -37,7 +37,7 @@ and after, and its peak.`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	o.flags(cmd)
+	o.runFlags(cmd)
 	cmd.Flags().Int64Var(&o.orders, "orders", 100_000, "orders in all")
 	cmd.Flags().IntVar(&o.requests, "requests", 1, "requests at once")
 	cmd.Flags().BoolVar(&o.tasks, "tasks", true, "orders that one provider serves; --tasks=false: orders that nobody serves")

@@ -33,7 +33,7 @@ to fill and some 20 GB of disk.`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	o.flags(cmd)
+	o.runFlags(cmd)
 	cmd.Flags().Int64Var(&o.from, "from", small, "orders stored when the first rate is measured")
 	cmd.Flags().Int64Var(&o.orders, "orders", 200_000, "orders stored when the second rate is measured")
 	cmd.Flags().IntVar(&o.connections, "connections", 256, "connections")

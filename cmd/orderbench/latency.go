@@ -36,7 +36,7 @@ impossible (Gil Tene, "How NOT to Measure Latency"; the README of HdrHistogram).
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	o.flags(cmd)
+	o.runFlags(cmd)
 	cmd.Flags().IntVar(&o.rate, "rate", 300, "orders a second")
 	cmd.Flags().DurationVar(&o.warm, "warm", 3*time.Second, "how long to submit before counting")
 	cmd.Flags().DurationVar(&o.measure, "for", 20*time.Second, "how long to count")

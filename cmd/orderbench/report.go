@@ -36,20 +36,19 @@ func reportCommand() *cobra.Command {
 		Long: `Measures throughput with and without tasks, batches, latency at a fixed rate, a foreign transaction and a filling store,
 then the peers (benchpeers: raw Postgres, bare echo, an outbox by hand, Watermill, River) on the same machine, and writes
 benchmarks.md, latency.svg, rates.svg and runs.json into --out. Throughput, batches and latency are measured --repeat times each;
-the page gives every run and the median. Nothing else may run on the machine meanwhile.`,
+the page gives every run and the median. growth wants an empty store: with --start it gets one. Nothing else may run on the
+machine meanwhile.`,
 		Example: "  orderbench report --start --out measured",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd) },
 	}
-	o.flags(cmd)
+	o.flags(cmd, 3)
 	flags := cmd.Flags()
-	_ = flags.Set("repeat", "3")
-	flags.Lookup("repeat").DefValue = "3"
 	flags.StringVar(&o.dir, "out", "measured", "folder for the page and its plots")
 	flags.DurationVar(&o.measure, "for", 10*time.Second, "how long each measurement counts")
 	flags.Int64Var(&o.growTo, "grow-to", 200_000, "orders stored when the store counts as filled")
 	flags.BoolVar(&o.peers, "peers", true, "measure the peers too")
-	flags.StringSliceVar(&o.sections, "only", nil, "only these: tasks, unrouted, batch, latency, stall, growth")
+	flags.StringSliceVar(&o.sections, "only", nil, "only these: tasks, unrouted, few, batch, latency, stall, growth")
 	return cmd
 }
 
@@ -57,7 +56,9 @@ the page gives every run and the median. Nothing else may run on the machine mea
 type part struct {
 	key, title, command string
 	once                bool
-	measure             measurement
+	// fresh needs an empty store: an instance of its own where instances are started here.
+	fresh   bool
+	measure measurement
 }
 
 // parts are the sections in their order. The first is the one that all else is compared with.
@@ -69,19 +70,22 @@ func (o *reporting) parts() []part {
 	unrouted.tasks = false
 	few := *tasks
 	few.connections = 64
-	batches := &batch{session: common(), orders: int64(o.measure.Seconds() * 10_000), requests: 1, tasks: true}
+	batches := &batch{session: common(), orders: int64(o.measure.Seconds() * 8_000), requests: 1, tasks: true}
 	fixed := &latency{session: common(), rate: 300, warm: warm, measure: o.measure}
 	held := &stall{session: common(), rate: 300, held: 5 * time.Second, cycles: 2, warm: warm}
 	filling := &growth{throughput: *tasks, from: small, orders: o.growTo}
 	filling.probes = 0
 	return []part{
-		{"tasks", "256 connections, one task each", "orderbench throughput --connections 256", false, tasks.run},
-		{"unrouted", "256 connections, no task", "orderbench throughput --connections 256 --tasks=false", false, unrouted.run},
-		{"few", "64 connections, one task each", "orderbench throughput --connections 64", true, few.run},
-		{"batch", "batch, one task each", fmt.Sprintf("orderbench batch --orders %d", batches.orders), false, batches.run},
-		{"latency", "300 orders/s", "orderbench latency --rate 300", false, fixed.run},
-		{"stall", "300 orders/s, a foreign transaction open", "orderbench stall", true, held.run},
-		{"growth", "a filled store", fmt.Sprintf("orderbench growth --orders %d", o.growTo), true, filling.run},
+		{key: "tasks", title: "256 connections, one task each", command: "orderbench throughput --connections 256", measure: tasks.run},
+		{key: "unrouted", title: "256 connections, no task", command: "orderbench throughput --connections 256 --tasks=false", measure: unrouted.run},
+		{key: "few", title: "64 connections, one task each", command: "orderbench throughput --connections 64", once: true, measure: few.run},
+		{key: "batch", title: "batch, one task each", command: fmt.Sprintf("orderbench batch --orders %d", batches.orders), measure: batches.run},
+		{key: "latency", title: "300 orders/s", command: "orderbench latency --rate 300", measure: fixed.run},
+		{key: "stall", title: "300 orders/s, a foreign transaction open", command: "orderbench stall", once: true, measure: held.run},
+		{
+			key: "growth", title: "a filled store", command: fmt.Sprintf("orderbench growth --orders %d", o.growTo),
+			once: true, fresh: true, measure: filling.run,
+		},
 	}
 }
 
@@ -92,9 +96,20 @@ func (o *reporting) execute(cmd *cobra.Command) error {
 		return fmt.Errorf("make the report's folder: %w", err)
 	}
 	r := &report.Report{Started: time.Now()}
-	err := o.with(cmd.Context(), func(ctx context.Context, t *target) error { return o.ours(ctx, t, r) })
+	err := o.with(cmd.Context(), func(ctx context.Context, t *target) error {
+		var err error
+		if r.Machine, err = t.machine(ctx); err != nil {
+			return err
+		}
+		return o.ours(ctx, t, r, false)
+	})
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(o.parts(), func(p part) bool { return p.fresh && o.wanted(p) }) {
+		if err := o.with(cmd.Context(), func(ctx context.Context, t *target) error { return o.ours(ctx, t, r, true) }); err != nil {
+			return err
+		}
 	}
 	if o.peers {
 		if r.Peers, err = o.measurePeers(cmd.Context()); err != nil {
@@ -114,13 +129,14 @@ func (o *reporting) execute(cmd *cobra.Command) error {
 	return faults(all)
 }
 
-func (o *reporting) ours(ctx context.Context, t *target, r *report.Report) error {
-	var err error
-	if r.Machine, err = t.machine(ctx); err != nil {
-		return err
-	}
+func (o *reporting) wanted(p part) bool {
+	return len(o.sections) == 0 || slices.Contains(o.sections, p.key)
+}
+
+// ours measures the parts that need a fresh store, or the others.
+func (o *reporting) ours(ctx context.Context, t *target, r *report.Report, fresh bool) error {
 	for _, part := range o.parts() {
-		if len(o.sections) > 0 && !slices.Contains(o.sections, part.key) {
+		if part.fresh != fresh || !o.wanted(part) {
 			continue
 		}
 		once := o.session

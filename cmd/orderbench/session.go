@@ -25,13 +25,19 @@ type session struct {
 	out      io.Writer
 }
 
-func (s *session) flags(cmd *cobra.Command) {
+// runFlags are the flags of a mode that measures one thing.
+func (s *session) runFlags(cmd *cobra.Command) {
+	s.flags(cmd, 1)
+	cmd.Flags().StringVar(&s.jsonFile, "json", "", "also write the runs to this file")
+}
+
+// flags are those of all modes.
+func (s *session) flags(cmd *cobra.Command, repeat int) {
 	flags := cmd.Flags()
 	flags.StringVar(&s.data, "data", ".data", "folder of the running development instance to measure")
 	flags.BoolVar(&s.start, "start", false, "start an instance of its own in a temporary folder, without auxiliary systems, instead of --data")
-	flags.IntVar(&s.repeat, "repeat", 1, "measure so many times, show each, and show the median")
+	flags.IntVar(&s.repeat, "repeat", repeat, "measure so many times, show each, and show the median")
 	flags.Uint64Var(&s.seed, "seed", 1, "of the orders: the same seed makes the same orders")
-	flags.StringVar(&s.jsonFile, "json", "", "also write the runs to this file")
 }
 
 // measurement measures a target once.

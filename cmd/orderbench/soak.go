@@ -30,7 +30,7 @@ compares how many orders were answered with how many the database holds more tha
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	o.flags(cmd)
+	o.runFlags(cmd)
 	cmd.Flags().Int64Var(&o.requests, "requests", 100_000, "requests in all")
 	cmd.Flags().IntVar(&o.connections, "connections", 256, "connections")
 	cmd.Flags().BoolVar(&o.tasks, "tasks", true, "orders that one provider serves; --tasks=false: orders that nobody serves")

@@ -33,7 +33,7 @@ oldest running transaction (pg_snapshot_xmin, xmin horizon) stands still for as 
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	o.flags(cmd)
+	o.runFlags(cmd)
 	cmd.Flags().IntVar(&o.rate, "rate", 300, "orders a second")
 	cmd.Flags().DurationVar(&o.held, "held", 5*time.Second, "how long the transaction stays open, and how long is measured without it")
 	cmd.Flags().IntVar(&o.cycles, "cycles", 2, "how often it is opened")

@@ -115,7 +115,9 @@ func (i *ownInstance) ready(ctx context.Context) bool {
 func (i *ownInstance) stop() {
 	_ = i.cmd.Process.Signal(syscall.SIGTERM)
 	timer := time.AfterFunc(stopWithin, func() { _ = i.cmd.Process.Kill() })
-	_ = <-i.ended // how it ended says nothing about what was measured
+	if err := <-i.ended; err != nil {
+		fmt.Fprintln(os.Stderr, "orderbench: the instance did not end well:", err)
+	}
 	timer.Stop()
 	_ = os.RemoveAll(i.dir)
 }

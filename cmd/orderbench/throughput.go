@@ -38,7 +38,7 @@ With --tasks each order is offered to a provider: two events. Without, the order
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.execute(cmd, o.run) },
 	}
-	o.flags(cmd)
+	o.runFlags(cmd)
 	cmd.Flags().IntVar(&o.connections, "connections", 256, "connections")
 	cmd.Flags().BoolVar(&o.tasks, "tasks", true, "orders that one provider serves; --tasks=false: orders that nobody serves")
 	cmd.Flags().IntVar(&o.probes, "probes", 20, "followed orders a second; 0: none")
