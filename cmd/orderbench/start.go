@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 )
@@ -45,16 +46,31 @@ func startInstance(ctx context.Context) (*ownInstance, error) {
 	i.cmd.Stderr = os.Stderr
 	// An interrupt from the terminal is for this program, which stops the instance when it is done with it.
 	i.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := i.cmd.Start(); err != nil {
+	endWithParent(i.cmd)
+	if err := i.launch(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
-	go func() { i.ended <- i.cmd.Wait() }()
 	if err := i.awaitReady(ctx); err != nil {
 		i.stop()
 		return nil, err
 	}
 	return i, nil
+}
+
+// launch starts the program and waits for its end on one thread: on Linux a child's parent is the thread that made it.
+func (i *ownInstance) launch() error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := i.cmd.Start()
+		started <- err
+		if err == nil {
+			i.ended <- i.cmd.Wait()
+		}
+	}()
+	return <-started
 }
 
 // beside finds a program of ours in the folder of this one, or else in PATH.
