@@ -94,14 +94,18 @@ func (f *Follower) readStream(ctx context.Context, limit int) ([]Record, error) 
 	}
 	timer := time.NewTimer(idleWait)
 	defer timer.Stop()
-	for {
+	for { // what the broker sends again, or after memory gave it, is no news
 		own, appended := f.appended(limit)
 		if len(own) > 0 {
+			f.ours(own)
 			return own, nil
 		}
 		select {
 		case msg := <-f.feed.messages:
-			return f.take(msg, limit)
+			if records, err := f.take(msg, limit); len(records) > 0 || err != nil {
+				f.own = 0
+				return records, err
+			}
 		case <-appended:
 		case err := <-f.feed.failed:
 			return nil, fmt.Errorf("consumer: %w", err)

@@ -16,7 +16,8 @@ const (
 	logPoll    = 50 * time.Millisecond  // between looks at the log while the broker is away
 	retryPause = 200 * time.Millisecond // when both the broker and the log are away
 	ownWait    = 20 * time.Millisecond  // for this process to append more, before the broker is asked for what others did
-	ownBacklog = feedBuffer / 4         // messages from the broker that memory was quicker than, before it is told to send no more
+	ownMost    = 500 * time.Millisecond // the same, while a commit of this process is on its way
+	ownStreak  = 2048                   // records in a row that memory was quicker with, before the broker is told to send no more
 )
 
 // FollowerConfig says from where a follower reads on.
@@ -38,7 +39,7 @@ type Follower struct {
 	position int64
 	digest   [32]byte
 	feed     *feed     // nil: no consumer at the broker
-	own      int       // reads in a row that memory answered
+	own      int       // records in a row that came from memory
 	downTill time.Time // until then the broker is not asked again
 }
 
@@ -108,25 +109,29 @@ func (f *Follower) remembered(ctx context.Context, limit int) []Record {
 		return nil
 	}
 	records, changed := f.appended(limit)
-	if len(records) == 0 && f.feed == nil && f.own > 0 {
-		timer := time.NewTimer(ownWait)
-		defer timer.Stop()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		case <-timer.C:
+	for waited := time.Duration(0); len(records) == 0 && f.feed == nil && f.own > 0 && ctx.Err() == nil; waited += ownWait {
+		if waited >= ownMost || waited >= ownWait && !f.cfg.Recent.Appending() {
+			break
 		}
-		records = f.cfg.Recent.Following(f.position, f.digest, limit)
+		awaitChange(ctx, changed, ownWait)
+		records, changed = f.appended(limit)
 	}
 	if len(records) == 0 {
-		f.own = 0
+		if f.feed == nil {
+			f.own = 0
+		}
 		return nil
 	}
-	f.own++
-	if f.feed != nil && len(f.feed.messages) >= ownBacklog {
+	f.ours(records)
+	return records
+}
+
+// ours counts what came from memory.
+func (f *Follower) ours(records []Record) {
+	f.own += len(records)
+	if f.feed != nil && f.own >= ownStreak {
 		f.Close()
 	}
-	return records
 }
 
 // penalty is how long the stream is left alone: a position that it does not have is read from the log at once and the stream
@@ -173,10 +178,13 @@ func (f *Follower) Close() {
 	}
 }
 
-func pause(ctx context.Context, d time.Duration) {
+func pause(ctx context.Context, d time.Duration) { awaitChange(ctx, nil, d) }
+
+func awaitChange(ctx context.Context, changed <-chan struct{}, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
+	case <-changed:
 	case <-ctx.Done():
 	case <-timer.C:
 	}
