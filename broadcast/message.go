@@ -14,36 +14,45 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
-// message is a record as it stands in the stream: CloudEvents 1.0 in binary mode. The body is the log's bytes.
-func message(record *stream.Record) (*nats.Msg, error) {
+// fill makes msg the record as it stands in the stream: CloudEvents 1.0 in binary mode. The body is the log's bytes. Whatever the
+// message was before is gone.
+func fill(msg *nats.Msg, record *stream.Record) error {
 	e, err := headerOf(record)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	h := nats.Header{
-		"ce-specversion":    {"1.0"},
-		"ce-id":             {strconv.FormatInt(record.Position, 10)},
-		"ce-source":         {events.Source},
-		"ce-type":           {string(e.Type)},
-		"ce-time":           {e.Time.Format(time.RFC3339Nano)},
-		"Content-Type":      {"application/json"},
-		stream.HeaderDigest: {hex.EncodeToString(record.Digest[:])},
-	}
+	h := msg.Header
 	set := func(name, value string) {
-		if value != "" {
-			h[name] = []string{value}
+		if value == "" {
+			delete(h, name)
+			return
 		}
+		if have := h[name]; len(have) == 1 {
+			have[0] = value
+			return
+		}
+		h[name] = []string{value}
 	}
+	set("ce-specversion", "1.0")
+	set("ce-id", strconv.FormatInt(record.Position, 10))
+	set("ce-source", events.Source)
+	set("ce-type", string(e.Type))
+	set("ce-time", e.Time.Format(time.RFC3339Nano))
+	set("Content-Type", "application/json")
+	set(stream.HeaderDigest, hex.EncodeToString(record.Digest[:]))
 	set("ce-subject", e.OrderID)
 	set("ce-tenant", e.Tenant)
 	set("ce-businesstype", e.BusinessType)
 	set("ce-taskid", e.TaskID)
 	set("ce-provider", e.Provider)
 	set("ce-traceparent", e.Traceparent)
+	version := ""
 	if e.OrderVersion > 0 {
-		h["ce-orderversion"] = []string{strconv.FormatInt(e.OrderVersion, 10)}
+		version = strconv.FormatInt(e.OrderVersion, 10)
 	}
-	return &nats.Msg{Subject: record.Subject, Header: h, Data: record.Body}, nil
+	set("ce-orderversion", version)
+	msg.Subject, msg.Data = record.Subject, record.Body
+	return nil
 }
 
 // headerOf reads what an event says of itself, unless it is at hand.

@@ -64,7 +64,7 @@ type Relay struct {
 
 // NewRelay makes a relay. It does nothing until Run.
 func NewRelay(cfg RelayConfig) (*Relay, error) {
-	js, err := jetstream.New(cfg.NATS, jetstream.WithPublishAsyncMaxPending(2*relayBatch), jetstream.WithPublishAsyncTimeout(ackWithin))
+	js, err := jetstream.New(cfg.NATS)
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
@@ -123,6 +123,11 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 	}
 	r.halted.Store(nil)
 	r.published.Set(last)
+	out, err := newPublisher(r.cfg.NATS)
+	if err != nil {
+		return err
+	}
+	defer out.close()
 	checked := time.Now()
 	for ctx.Err() == nil {
 		var changed <-chan struct{}
@@ -133,7 +138,7 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 		if err != nil {
 			return err
 		}
-		if err := r.publish(ctx, records); err != nil {
+		if err := out.publish(ctx, records); err != nil {
 			return err
 		}
 		last += int64(len(records))
@@ -215,48 +220,6 @@ func (r *Relay) tail(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("%w: position %d differs", ErrNotACopy, bounds.Last)
 	}
 	return bounds.Last, nil
-}
-
-// publish sends records without waiting for each, then waits for all. Each names the sequence it follows, so the first one that
-// is refused has all after it refused too.
-func (r *Relay) publish(ctx context.Context, records []stream.Record) error {
-	futures := make([]jetstream.PubAckFuture, 0, len(records))
-	var failed error
-	for i := range records {
-		msg, err := message(&records[i])
-		if err != nil {
-			failed = err
-			break
-		}
-		expected := uint64(records[i].Position - 1) //nolint:gosec // positions start at 1
-		future, err := r.js.PublishMsgAsync(msg, jetstream.WithExpectLastSequence(expected))
-		if err != nil {
-			failed = fmt.Errorf("publish %d: %w", records[i].Position, err)
-			break
-		}
-		futures = append(futures, future)
-	}
-	for i, future := range futures {
-		if err := acknowledged(ctx, future, records[i].Position); err != nil && failed == nil {
-			failed = err
-		}
-	}
-	return failed
-}
-
-// acknowledged waits for one message's acknowledgement. A sequence that is not the position cannot be mended by going on.
-func acknowledged(ctx context.Context, future jetstream.PubAckFuture, position int64) error {
-	select {
-	case ack := <-future.Ok():
-		if int64(ack.Sequence) != position { //nolint:gosec // below 2^63
-			return fmt.Errorf("%w: position %d was stored as %d", ErrNotACopy, position, ack.Sequence)
-		}
-		return nil
-	case err := <-future.Err():
-		return fmt.Errorf("publish %d: %w", position, err)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func await(ctx context.Context, changed <-chan struct{}, atMost time.Duration) {

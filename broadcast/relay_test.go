@@ -81,7 +81,12 @@ func (r *Relay) copyOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.publish(ctx, records)
+	out, err := newPublisher(r.cfg.NATS)
+	if err != nil {
+		return err
+	}
+	defer out.close()
+	return out.publish(ctx, records)
 }
 
 func TestStandbyRelayTakesOver(t *testing.T) {
@@ -140,9 +145,9 @@ func (b *bench) truncate(to int64) {
 	records, err := stream.NewLog(b.pool).Read(b.t.Context(), 0, int(to))
 	require.NoError(b.t, err)
 	for i := range records {
-		msg, err := message(&records[i])
-		require.NoError(b.t, err)
-		if _, err = b.js.PublishMsg(b.t.Context(), msg, jetstream.WithExpectLastSequence(uint64(i))); err != nil {
+		msg := nats.Msg{Header: nats.Header{}}
+		require.NoError(b.t, fill(&msg, &records[i]))
+		if _, err = b.js.PublishMsg(b.t.Context(), &msg, jetstream.WithExpectLastSequence(uint64(i))); err != nil {
 			return // a running relay refills it already
 		}
 	}

@@ -1,0 +1,148 @@
+package broadcast
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+// publisher sends batches of records to the stream without waiting for each. The library's asynchronous publishing keeps a future, a
+// timer and a reply subject for each message, which cost more than the message; a batch needs one of each.
+type publisher struct {
+	nc     *nats.Conn
+	inbox  string
+	acks   *nats.Subscription
+	batch  atomic.Int64
+	arrive chan ack
+	msg    nats.Msg // used again for each message
+}
+
+// ack is the broker's answer to one message.
+type ack struct {
+	position int64
+	sequence int64
+	err      error
+}
+
+func newPublisher(nc *nats.Conn) (*publisher, error) {
+	p := &publisher{nc: nc, inbox: nc.NewInbox(), arrive: make(chan ack, 2*relayBatch), msg: nats.Msg{Header: nats.Header{}}}
+	acks, err := nc.Subscribe(p.inbox+".*.*", p.answer)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to acknowledgements: %w", err)
+	}
+	// No limit of their number: there are never more than were sent.
+	if err := acks.SetPendingLimits(-1, -1); err != nil {
+		return nil, fmt.Errorf("subscribe to acknowledgements: %w", err)
+	}
+	p.acks = acks
+	return p, nil
+}
+
+func (p *publisher) close() { _ = p.acks.Unsubscribe() } // on a closed connection there is nothing to end
+
+// answer hands over the acknowledgements of the batch under way; those of one that was given up are too late.
+func (p *publisher) answer(m *nats.Msg) {
+	batch, position, ok := strings.Cut(strings.TrimPrefix(m.Subject, p.inbox+"."), ".")
+	if !ok || batch != strconv.FormatInt(p.batch.Load(), 10) {
+		return
+	}
+	at, err := strconv.ParseInt(position, 10, 64)
+	if err != nil {
+		return
+	}
+	a := ack{position: at}
+	a.sequence, a.err = sequenceOf(m)
+	select {
+	case p.arrive <- a:
+	default: // more than were sent: none of them is waited for
+	}
+}
+
+// sequenceOf reads an acknowledgement: {"stream":"ORDERS","seq":7}, with more in it at times.
+func sequenceOf(m *nats.Msg) (int64, error) {
+	const plain = `{"stream":"` + stream.Name + `","seq":`
+	if rest, ok := bytes.CutPrefix(m.Data, []byte(plain)); ok {
+		if n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(string(rest), "}")), 10, 64); err == nil {
+			return n, nil
+		}
+	}
+	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+		return 0, nats.ErrNoResponders
+	}
+	var full struct {
+		Error    *jetstream.APIError `json:"error"`
+		Sequence int64               `json:"seq"`
+	}
+	if err := json.Unmarshal(m.Data, &full); err != nil {
+		return 0, fmt.Errorf("read acknowledgement: %w", err)
+	}
+	if full.Error != nil {
+		return 0, full.Error
+	}
+	return full.Sequence, nil
+}
+
+var errNoAck = errors.New("the broker did not acknowledge in time")
+
+// publish sends records and waits until the broker has acknowledged all. Each names the sequence it follows, so the first one that is
+// refused has all after it refused too.
+func (p *publisher) publish(ctx context.Context, records []stream.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	batch := p.batch.Add(1)
+	for len(p.arrive) > 0 {
+		<-p.arrive // of a batch that was given up
+	}
+	prefix := p.inbox + "." + strconv.FormatInt(batch, 10) + "."
+	for i := range records {
+		if err := p.send(&records[i], prefix); err != nil {
+			return fmt.Errorf("publish %d: %w", records[i].Position, err)
+		}
+	}
+	return p.wait(ctx, len(records))
+}
+
+func (p *publisher) send(record *stream.Record, prefix string) error {
+	if err := fill(&p.msg, record); err != nil {
+		return err
+	}
+	p.msg.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatInt(record.Position-1, 10)}
+	p.msg.Reply = prefix + strconv.FormatInt(record.Position, 10)
+	return p.nc.PublishMsg(&p.msg)
+}
+
+// wait takes as many acknowledgements as messages were sent. A sequence that is not the position cannot be mended by going on.
+func (p *publisher) wait(ctx context.Context, n int) error {
+	timer := time.NewTimer(ackWithin)
+	defer timer.Stop()
+	var failed error
+	for range n {
+		select {
+		case a := <-p.arrive:
+			switch {
+			case failed != nil:
+			case a.err != nil:
+				failed = fmt.Errorf("publish %d: %w", a.position, a.err)
+			case a.sequence != a.position:
+				failed = fmt.Errorf("%w: position %d was stored as %d", ErrNotACopy, a.position, a.sequence)
+			}
+		case <-timer.C:
+			return errors.Join(failed, errNoAck)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return failed
+}
