@@ -19,6 +19,7 @@ import (
 const (
 	replicatedDatabase = "write"
 	replicatedPoll     = 20 * time.Millisecond
+	replicatedWithin   = 30 * time.Second // for what a test waits for
 )
 
 // Replicated is a durable primary of a test's own and the standby that each of its commits waits for.
@@ -163,7 +164,7 @@ func (r *Replicated) number(c *postgres.Cluster, sql string) int {
 // await waits until a query gives more than 0.
 func (r *Replicated) await(c *postgres.Cluster, sql, what string) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), startTimeout)
+	ctx, cancel := context.WithTimeout(r.t.Context(), replicatedWithin)
 	defer cancel()
 	tick := time.NewTicker(replicatedPoll)
 	defer tick.Stop()
