@@ -15,7 +15,7 @@ import (
 const (
 	guardEvery    = 30 * time.Second // between looks at the settings
 	guardWithin   = 5 * time.Second  // for one look
-	barrierWithin = 10 * time.Second // for a standby to flush what it lacks
+	barrierWithin = 8 * time.Second // for a standby to flush what it lacks
 )
 
 // ErrStandbyBehind is wrapped by the error of Guard.Barrier when no synchronous standby has everything yet. IsUnavailable is true
@@ -109,7 +109,7 @@ func (g *Guard) note(ctx context.Context, unsafe error) {
 const passBarrier = `SELECT set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'orderstore', '')`
 
 // Barrier returns nil once the synchronous standbys have flushed all that could be read from the primary before the call.
-// Without a synchronous standby it costs nothing. It waits 10 s at most; see ErrStandbyBehind.
+// Without a synchronous standby it costs nothing. It waits 8 s at most; see ErrStandbyBehind.
 //
 // A commit that a client waits for can be seen by others before a standby has it when the primary crashes, or the wait is
 // cancelled. What was read from the primary is therefore told only behind this barrier.
