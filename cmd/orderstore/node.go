@@ -128,7 +128,7 @@ func (n *node) open(ctx context.Context) error {
 		}
 		*db.pool = pool
 	}
-	n.guard = postgres.NewGuard(postgres.GuardConfig{Pool: n.write, Logger: n.log})
+	n.guard = postgres.NewGuard(postgres.GuardConfig{Pool: n.write, Every: n.cfg.DurabilityEvery, Logger: n.log})
 	if err := n.guard.Look(ctx); err != nil && (n.has(roleCommand) || !errors.Is(err, postgres.ErrUnsafeSettings)) {
 		return err
 	}
@@ -238,7 +238,7 @@ func (n *node) stop(inOrder bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*drainWithin)
 	defer cancel()
 	n.stopServing(ctx)
-	stopCrew(n.intake)
+	n.bounded(ctx, "intake", func() { stopCrew(n.intake) })
 	if inOrder && n.relay != nil && n.committer != nil && n.relay.Halted() == "" {
 		n.drain(ctx, "stream", n.relay.Published(), n.logTip.Position())
 	}
@@ -250,8 +250,25 @@ func (n *node) stop(inOrder bool) {
 	stopCrew(n.basis)
 	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.auxiliary} {
 		if pool != nil {
-			pool.Close()
+			n.bounded(ctx, "pool", pool.Close)
 		}
+	}
+}
+
+// bounded gives up what does not end: a commit that waits for a standby which is away. Ending the process neither shows what was
+// committed nor takes it back.
+func (n *node) bounded(ctx context.Context, what string, do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	timer := time.NewTimer(drainWithin)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		n.log.WarnContext(ctx, "stopping without the end of a commit", "part", what)
 	}
 }
 

@@ -26,11 +26,12 @@ type outside struct {
 	broker *stream.Server
 }
 
-func startOutside(t *testing.T) *outside {
+func startOutside(t *testing.T, fromFiles ...string) *outside {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	cluster, err := postgres.StartCluster(t.Context(), postgres.ClusterConfig{
 		Dir: filepath.Join(t.TempDir(), "postgres"), Databases: []string{"write", "read", "auxiliary"}, Durable: true, Log: quiet,
+		FromFiles: fromFiles,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, cluster.Stop(context.WithoutCancel(t.Context()))) })
