@@ -76,7 +76,7 @@ func NewCommitter(cfg Config) *Committer {
 	}
 	return &Committer{
 		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
-		cache: newCache(), gate: cfg.Gate, queue: newQueue(cfg.Now), changed: make(chan struct{}, 1), registry: newRegistry(),
+		cache: newCache(), gate: cfg.Gate, queue: newQueue(time.Now), changed: make(chan struct{}, 1), registry: newRegistry(),
 		others: newOthers(),
 	}
 }

@@ -43,7 +43,7 @@ type queue struct {
 }
 
 func newQueue(now func() time.Time) *queue {
-	return &queue{single: make(chan *job, queueLength), bulk: make(chan *job, roundLength), pace: pace{now: now}}
+	return &queue{single: make(chan *job, queueLength), bulk: make(chan *job, roundLength), pace: pace{now: now, since: now()}}
 }
 
 // Submit hands a command over and waits until it is committed. It returns a *fault.Error: what the command is refused for;
@@ -158,16 +158,19 @@ func (q *queue) expected() time.Duration {
 // pace measures how long rounds take. The goroutine that commits writes it, callers read it.
 type pace struct {
 	now   func() time.Time
-	began atomic.Int64 // Unix time in ns of the round under way; 0: none is
+	since time.Time    // what times are counted from, so that a clock that is set moves nothing
+	began atomic.Int64 // ns after since at which the round under way began; 0: none is
 	round atomic.Int64 // ns that a round takes, smoothed
 }
 
-func (p *pace) begin() { p.began.Store(p.now().UnixNano()) }
+func (p *pace) clock() int64 { return int64(p.now().Sub(p.since)) + 1 }
+
+func (p *pace) begin() { p.began.Store(p.clock()) }
 
 // end takes a round into the measure: half of it at once when it was quicker, a quarter when it was slower, since one stall says
 // little of the rounds after it.
 func (p *pace) end() {
-	took, known := p.now().UnixNano()-p.began.Swap(0), p.round.Load()
+	took, known := p.clock()-p.began.Swap(0), p.round.Load()
 	if took < known {
 		p.round.Store((known + took) / 2)
 		return
@@ -181,5 +184,5 @@ func (p *pace) expected(rounds int) time.Duration {
 	if began == 0 {
 		return time.Duration(int64(rounds) * round)
 	}
-	return time.Duration(int64(rounds)*round + max(round, p.now().UnixNano()-began))
+	return time.Duration(int64(rounds)*round + max(round, p.clock()-began))
 }

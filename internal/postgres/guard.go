@@ -15,7 +15,7 @@ import (
 const (
 	guardEvery    = 30 * time.Second // between looks at the settings
 	guardWithin   = 5 * time.Second  // for one look
-	barrierWithin = 8 * time.Second // for a standby to flush what it lacks
+	barrierWithin = 8 * time.Second  // for a standby to flush what it lacks
 )
 
 // ErrStandbyBehind is wrapped by the error of Guard.Barrier when no synchronous standby has everything yet. IsUnavailable is true

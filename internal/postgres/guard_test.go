@@ -113,6 +113,12 @@ func TestCancelledWaitIsNoCommit(t *testing.T) {
 			batch.Queue("INSERT INTO a VALUES (1)")
 			return postgres.CommitBatch(ctx, pool, batch)
 		},
+		"bulk": func(ctx context.Context) error {
+			bulk := postgres.NewBulk()
+			bulk.Query("INSERT INTO a VALUES ($1)", 1)
+			_, err := bulk.Commit(ctx, pool)
+			return err
+		},
 		"transaction": func(ctx context.Context) error {
 			return postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
 				_, err := tx.Exec(ctx, "INSERT INTO a VALUES (1)")
@@ -126,7 +132,7 @@ func TestCancelledWaitIsNoCommit(t *testing.T) {
 		r.CancelWaiting()
 		require.ErrorIs(t, <-done, postgres.ErrOutcomeUnknown, name)
 	}
-	require.Equal(t, 2, seen(t, pool), "what was cancelled is seen all the same")
+	require.Equal(t, 3, seen(t, pool), "what was cancelled is seen all the same")
 	passed := make(chan error, 1)
 	go func() { passed <- g.Barrier(context.WithoutCancel(t.Context())) }()
 	r.AwaitWaiting(1)
