@@ -35,8 +35,8 @@ func Routes(d Deps) []httpapi.Route {
 	a := &api{reader: &reader{pool: d.Pool}, hub: d.Hub, tip: d.Tip}
 	kinds := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary}
 	return []httpapi.Route{
-		{Method: http.MethodGet, Path: "/v1/feed", Scope: auth.ScopeOrdersRead, Kinds: kinds, Handler: a.feed},
-		{Method: http.MethodGet, Path: "/v1/events", Scope: auth.ScopeOrdersRead, Kinds: kinds, Handler: a.events},
+		{Method: http.MethodGet, Path: "/v1/feed", Scope: auth.ScopeOrdersRead, Kinds: kinds, Class: httpapi.ClassStream, Handler: a.feed},
+		{Method: http.MethodGet, Path: "/v1/events", Scope: auth.ScopeOrdersRead, Kinds: kinds, Class: httpapi.ClassStream, Handler: a.events},
 	}
 }
 

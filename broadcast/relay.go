@@ -47,6 +47,7 @@ type RelayConfig struct {
 	Pool   *pgxpool.Pool  // of the primary: the log and the lease
 	Waker  Waker          // nil: the log is polled only
 	Recent *stream.Recent // what this process has appended; nil: all is read from the log
+	Gate   stream.Gate    // that what is read from the log has to pass before it is published; nil: none
 	Limits stream.Limits
 	Logger *slog.Logger
 }
@@ -68,7 +69,7 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	return &Relay{cfg: cfg, log: stream.NewLog(cfg.Pool), js: js, published: &stream.Tip{}}, nil
+	return &Relay{cfg: cfg, log: stream.NewLog(cfg.Pool).Behind(cfg.Gate), js: js, published: &stream.Tip{}}, nil
 }
 
 // Name names the worker.

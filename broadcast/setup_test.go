@@ -44,7 +44,13 @@ func setup(t *testing.T) *bench {
 func (b *bench) append(n int) {
 	b.t.Helper()
 	from := b.tip.Position()
-	err := postgres.InTx(b.t.Context(), b.pool, func(tx pgx.Tx) error {
+	require.NoError(b.t, b.appendTx(b.t.Context(), from, n))
+	b.tip.Advance(from + int64(n))
+}
+
+// appendTx is the transaction of append.
+func (b *bench) appendTx(ctx context.Context, from int64, n int) error {
+	return postgres.InTx(ctx, b.pool, func(tx pgx.Tx) error {
 		for i := range n {
 			e := events.New(events.OrderRejected, time.Now(), &events.Closed{Reason: fmt.Sprint("event ", from+int64(i)+1)})
 			e.Tenant, e.BusinessType, e.OrderID, e.OrderVersion = "demo", "retail.erp", uuid.NewString(), 1
@@ -54,17 +60,15 @@ func (b *bench) append(n int) {
 			}
 			position := from + int64(i) + 1
 			b.digest = b.digest.Next(position, body)
-			_, err = tx.Exec(b.t.Context(), `INSERT INTO order_events (position, recorded_at, subject, event, digest) VALUES ($1, now(), $2, $3, $4)`,
+			_, err = tx.Exec(ctx, `INSERT INTO order_events (position, recorded_at, subject, event, digest) VALUES ($1, now(), $2, $3, $4)`,
 				position, e.Subject(), body, b.digest[:])
 			if err != nil {
 				return err
 			}
 		}
-		_, err := tx.Exec(b.t.Context(), `SELECT advance_log_head(1::smallint, $1, $2, $3)`, from, from+int64(n), b.digest[:])
+		_, err := tx.Exec(ctx, `SELECT advance_log_head(1::smallint, $1, $2, $3)`, from, from+int64(n), b.digest[:])
 		return err
 	})
-	require.NoError(b.t, err)
-	b.tip.Advance(from + int64(n))
 }
 
 // relay starts a relay, as another process would; the returned function stops it.

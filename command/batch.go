@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/fault"
@@ -22,6 +23,7 @@ const (
 	mediaNDJSON   = "application/x-ndjson"
 	batchWindow   = 512              // lines of one request that are being worked on
 	maxBatchLine  = 1 << 20          // bytes of one line
+	batchBytes    = 4 << 20          // bytes of the lines that are being worked on
 	lineWithin    = 60 * time.Second // a client that sends nothing for so long is cut
 	flushAfter    = 64               // answers written before they are sent, while more are ready
 	batchReadSize = 64 << 10         // bytes
@@ -53,7 +55,10 @@ func (a *api) placeBatch(c echo.Context, who auth.Identity) error {
 	c.Response().WriteHeader(http.StatusOK)
 	c.Response().Flush() // a client may wait for the head of the answer before it sends its first line
 
-	b := &batch{api: a, tenant: who.Tenant, trace: trace(c), control: control, pending: make(chan chan lineAnswer, batchWindow)}
+	b := &batch{
+		api: a, tenant: who.Tenant, trace: trace(c), control: control,
+		pending: make(chan chan lineAnswer, batchWindow), room: semaphore.NewWeighted(batchBytes),
+	}
 	go b.read(ctx, c.Request().Body)
 	return b.answer(c.Response(), cancel)
 }
@@ -64,6 +69,7 @@ type batch struct {
 	trace   string
 	control *http.ResponseController
 	pending chan chan lineAnswer // in the order of the lines
+	room    *semaphore.Weighted  // for the bytes of lines
 }
 
 // read takes lines until the body ends and puts each under way.
@@ -97,7 +103,14 @@ func (b *batch) start(ctx context.Context, n int, line []byte, err error) {
 		done <- refused(n, fault.New(fault.Malformed, "the line is longer than %d bytes", maxBatchLine))
 		return
 	}
-	go func() { done <- b.place(ctx, n, line) }()
+	if b.room.Acquire(ctx, int64(len(line))) != nil {
+		done <- refused(n, unavailable(ctx.Err()))
+		return
+	}
+	go func() {
+		defer b.room.Release(int64(len(line)))
+		done <- b.place(ctx, n, line)
+	}()
 }
 
 func (b *batch) place(ctx context.Context, n int, line []byte) lineAnswer {

@@ -18,13 +18,10 @@ import (
 )
 
 const (
-	queueLength  = 4096                   // commands waiting; more are refused
-	roundLength  = 512                    // commands in one transaction
-	giveUpAfter  = 10 * time.Second       // a round that the database does not take is answered with 503
-	retryPause   = 100 * time.Millisecond // between tries of a round while the database is away
-	answerWithin = 15 * time.Second       // a caller waits no longer than this
-	checkedFor   = 64                     // rounds that look first whether what they store is there already
-	lockedFor    = 64                     // rounds that hold the head's row from the start, after another node has moved it
+	giveUpAfter = 8 * time.Second        // a round that the database does not take is answered with 503
+	retryPause  = 100 * time.Millisecond // between tries of a round while the database is away
+	checkedFor  = 64                     // rounds that look first whether what they store is there already
+	lockedFor   = 64                     // rounds that hold the head's row from the start, after another node has moved it
 )
 
 // codeHeadMoved is raised by advance_log_head.
@@ -38,6 +35,7 @@ type Config struct {
 	Pool   *pgxpool.Pool
 	Tip    Tip
 	Recent *stream.Recent // given what is committed, for a relay in the same process; nil: nobody is
+	Gate   Gate           // nil: nobody watches the primary
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -51,7 +49,8 @@ type Committer struct {
 	recent  *stream.Recent
 	now     func() time.Time
 	logger  *slog.Logger
-	queue   chan *job
+	gate    Gate
+	queue   *queue
 	changed chan struct{} // the registry changed: unrouted orders may have a provider now
 
 	others *others
@@ -70,59 +69,16 @@ type Committer struct {
 	collisions atomic.Int64 // rounds that found the head moved
 }
 
-type job struct {
-	command Command
-	key     *Key
-	done    chan outcome
-}
-
-type outcome struct {
-	answer Answer
-	err    error
-}
-
 // NewCommitter makes a committer. It does nothing until Run.
 func NewCommitter(cfg Config) *Committer {
+	if cfg.Gate == nil {
+		cfg.Gate = open{}
+	}
 	return &Committer{
 		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
-		cache: newCache(), queue: make(chan *job, queueLength), changed: make(chan struct{}, 1), registry: newRegistry(), others: newOthers(),
+		cache: newCache(), gate: cfg.Gate, queue: newQueue(time.Now), changed: make(chan struct{}, 1), registry: newRegistry(),
+		others: newOthers(),
 	}
-}
-
-// Submit hands a command over and waits until it is committed. It returns a *fault.Error: what the command is refused for;
-// fault.Overloaded when the queue is full; fault.OutcomeUnknown when ctx ends first, in which case sending the same command
-// again finds the truth.
-func (c *Committer) Submit(ctx context.Context, command Command, key *Key) (Answer, error) {
-	j := &job{command: command, key: key, done: make(chan outcome, 1)}
-	select {
-	case c.queue <- j:
-		return j.wait(ctx)
-	default:
-		return Answer{}, fault.New(fault.Overloaded, "too many commands are waiting").Retry(time.Second)
-	}
-}
-
-// SubmitWaiting is Submit for callers that bound how much they submit themselves: it waits for room in the queue.
-func (c *Committer) SubmitWaiting(ctx context.Context, command Command) (Answer, error) {
-	j := &job{command: command, done: make(chan outcome, 1)}
-	select {
-	case c.queue <- j:
-		return j.wait(ctx)
-	case <-ctx.Done():
-		return Answer{}, unavailable(ctx.Err())
-	}
-}
-
-func (j *job) wait(ctx context.Context) (Answer, error) {
-	timer := time.NewTimer(answerWithin)
-	defer timer.Stop()
-	select {
-	case o := <-j.done:
-		return o.answer, o.err
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-	return Answer{}, fault.New(fault.OutcomeUnknown, "the outcome is not known yet: send the same request again").Retry(time.Second)
 }
 
 // Name names the worker.
@@ -130,44 +86,15 @@ func (c *Committer) Name() string { return "committer" }
 
 // Run commits until ctx ends; what is waiting then is refused with 503 and was not stored.
 func (c *Committer) Run(ctx context.Context) error {
-	defer c.refuseWaiting()
+	defer c.queue.refuse()
 	for {
-		jobs := c.gather(ctx)
+		jobs := c.queue.gather(ctx)
 		if len(jobs) == 0 {
 			return nil
 		}
+		c.queue.pace.begin()
 		c.commit(context.WithoutCancel(ctx), jobs)
-	}
-}
-
-// gather waits for one command and takes all others that are waiting with it.
-func (c *Committer) gather(ctx context.Context) []*job {
-	var jobs []*job
-	select {
-	case j := <-c.queue:
-		jobs = append(jobs, j)
-	case <-ctx.Done():
-		return nil
-	}
-	for len(jobs) < roundLength {
-		select {
-		case j := <-c.queue:
-			jobs = append(jobs, j)
-		default:
-			return jobs
-		}
-	}
-	return jobs
-}
-
-func (c *Committer) refuseWaiting() {
-	for {
-		select {
-		case j := <-c.queue:
-			j.done <- outcome{err: unavailable(nil)}
-		default:
-			return
-		}
+		c.queue.pace.end()
 	}
 }
 
@@ -300,7 +227,7 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 		if len(r.kept) > 0 && !r.checked {
 			return nil, errLookFirst // nothing that is stored would tell that an answer was given before
 		}
-		return outcomes, c.store.keep(ctx, r)
+		return outcomes, c.settle(ctx, r)
 	}
 	c.appending(true)
 	defer c.appending(false)
@@ -373,7 +300,7 @@ func (c *Committer) append(ctx context.Context, r *round, p *plan, lock *headLoc
 	}
 	c.logger.WarnContext(ctx, "the answer to a commit was lost, looking it up", "position", p.to.position, "cause", err)
 	for giveUp := c.now().Add(giveUpAfter); ; {
-		stored, lookErr := c.store.holds(ctx, p.to)
+		stored, lookErr := c.holds(ctx, p.to)
 		if stored {
 			return nil
 		}
@@ -396,7 +323,7 @@ func (c *Committer) append(ctx context.Context, r *round, p *plan, lock *headLoc
 
 // movedByUs tells whether it was this very round that moved the head.
 func (c *Committer) movedByUs(ctx context.Context, p *plan, moved error) error {
-	stored, err := c.store.holds(ctx, p.to)
+	stored, err := c.holds(ctx, p.to)
 	if err != nil {
 		return fmt.Errorf("%w: %w", postgres.ErrOutcomeUnknown, err)
 	}

@@ -30,8 +30,11 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 	users, providers, operators := []auth.Kind{auth.KindUser}, []auth.Kind{auth.KindProvider}, []auth.Kind{auth.KindOperator}
 	post, put := http.MethodPost, http.MethodPut
 	return []httpapi.Route{
-		{Method: post, Path: "/v1/orders", Scope: auth.ScopeOrdersWrite, Kinds: users, Handler: a.placeOrder},
-		{Method: post, Path: "/v1/orders/batch", Scope: auth.ScopeOrdersWrite, Kinds: users, Handler: a.placeBatch, MaxBody: httpapi.NoLimit},
+		{Method: post, Path: "/v1/orders", Scope: auth.ScopeOrdersWrite, Kinds: users, Class: httpapi.ClassSubmit, Handler: a.placeOrder},
+		{
+			Method: post, Path: "/v1/orders/batch", Scope: auth.ScopeOrdersWrite, Kinds: users, Class: httpapi.ClassBatch,
+			Handler: a.placeBatch, MaxBody: httpapi.NoLimit,
+		},
 		{Method: post, Path: "/v1/tasks/:id/accept", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.acceptTask},
 		{Method: post, Path: "/v1/tasks/:id/reject", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.rejectTask},
 		{Method: post, Path: "/v1/tasks/:id/result", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.postResult},

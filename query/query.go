@@ -72,10 +72,10 @@ func Routes(cfg Config) []httpapi.Route {
 	everybody := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary, auth.KindOperator}
 	lists := []auth.Kind{auth.KindUser, auth.KindAuxiliary, auth.KindOperator}
 	return []httpapi.Route{
-		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Handler: q.listOrders},
+		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Class: httpapi.ClassList, Handler: q.listOrders},
 		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
 		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
-		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Handler: q.listTasks},
+		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Class: httpapi.ClassList, Handler: q.listTasks},
 	}
 }
 

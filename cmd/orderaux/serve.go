@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -29,6 +31,7 @@ type process struct {
 	log    *slog.Logger
 	aux    *pgxpool.Pool
 	write  *pgxpool.Pool // nil: the log is not read
+	guard  *postgres.Guard
 	broker *nats.Conn
 	runner *auxiliary.Runner
 	health *healthServer
@@ -54,13 +57,25 @@ func serve(ctx context.Context, cfg config) error {
 		unhealthy <- p.health.serve()
 		cancel()
 	}()
-	err = p.runner.Run(ctx)
+	err = p.run(ctx)
 	p.health.close()
 	if served := <-unhealthy; err == nil {
 		err = served
 	}
 	log.InfoContext(ctx, "auxiliary systems stopped")
 	return err
+}
+
+// run runs the systems, and beside them what watches the primary whose log they read.
+func (p *process) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	if p.guard != nil {
+		watching.Go(func() { _ = p.guard.Run(ctx) }) // ends with ctx alone
+	}
+	defer watching.Wait()
+	defer cancel()
+	return p.runner.Run(ctx)
 }
 
 func (p *process) open(ctx context.Context, cfg config) error {
@@ -79,7 +94,11 @@ func (p *process) open(ctx context.Context, cfg config) error {
 		if err != nil {
 			return fmt.Errorf("the write database does not answer (ORDERSTORE_POSTGRES_WRITE): %w", err)
 		}
-		orderLog = stream.NewLog(p.write)
+		p.guard = postgres.NewGuard(postgres.GuardConfig{Pool: p.write, Logger: p.log})
+		if err := p.guard.Look(ctx); err != nil && !errors.Is(err, postgres.ErrUnsafeSettings) {
+			return err
+		}
+		orderLog = stream.NewLog(p.write).Behind(p.guard)
 	}
 	within, cancel := context.WithTimeout(ctx, brokerWithin)
 	defer cancel()

@@ -23,6 +23,7 @@ type config struct {
 	LogLevel          string        `env:"LOG_LEVEL"`  // info; dev: warn
 	LogFormat         string        `env:"LOG_FORMAT"` // json; dev: text
 	TrustedProxies    []string      `env:"TRUSTED_PROXIES"`
+	DurabilityEvery   time.Duration `env:"DURABILITY_EVERY" envDefault:"30s"` // between looks at the primary's settings
 	StreamMaxAge      time.Duration `env:"STREAM_MAX_AGE"`
 	StreamMaxBytes    int64         `env:"STREAM_MAX_BYTES"`
 	StreamReplicas    int           `env:"STREAM_REPLICAS" envDefault:"1"`
@@ -91,6 +92,9 @@ func (c *config) validate(roles []role) error {
 	}
 	if c.StreamMaxAge < 0 || c.StreamMaxBytes < 0 || c.StreamReplicas < 1 || c.StreamReplicas > 5 {
 		faults = append(faults, errors.New("ORDERSTORE_STREAM_*: no limit may be negative, and replicas are 1 to 5"))
+	}
+	if c.DurabilityEvery < 0 {
+		faults = append(faults, errors.New("ORDERSTORE_DURABILITY_EVERY is negative"))
 	}
 	return errors.Join(faults...)
 }

@@ -162,7 +162,7 @@ func (d *development) startSystems(ctx context.Context, cfg config) error {
 		return err
 	}
 	runner, err := auxiliary.Wire(auxiliary.Deps{
-		Pool: pool, JS: d.node.js, Log: stream.NewLog(d.node.write), Recent: &d.node.recent, Logger: d.log, Clock: time.Now, Metrics: d.node.registry,
+		Pool: pool, JS: d.node.js, Log: stream.NewLog(d.node.write).Behind(d.node.guard), Recent: &d.node.recent, Logger: d.log, Clock: time.Now, Metrics: d.node.registry,
 		Mail: auxiliary.MailConfig{
 			From: d.env.MailFrom, SMTPURL: d.env.SMTPURL, Dir: cmp.Or(d.env.MailDir, filepath.Join(d.options.data, "mail")),
 		},

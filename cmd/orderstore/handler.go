@@ -52,8 +52,24 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 			Pool: n.read, Hub: n.hub, Tip: n.tip(projection.Timeline),
 		})...)
 	}
-	httpapi.Mount(e, n.authn, append(routes, n.operations()...))
+	n.newAdmission().Mount(e, n.authn, append(routes, n.operations()...))
 	return e, nil
+}
+
+// newAdmission sheds what the node cannot take, and shows it in the metrics.
+func (n *node) newAdmission() *httpapi.Admission {
+	refusals := telemetry.NewRefusals(n.registry)
+	cfg := httpapi.AdmissionConfig{Refused: func(c httpapi.Class) { refusals.Count(c.String()) }}
+	if n.committer != nil {
+		cfg.Pressure = n.committer.Pressure
+		telemetry.Gauge(n.registry, "orderstore_command_pressure",
+			"How long a command would wait for its round, as a part of the longest wait; commands are refused above 1.", n.committer.Pressure)
+	}
+	a := httpapi.NewAdmission(cfg)
+	for _, class := range httpapi.Classes() {
+		telemetry.ClassGauge(n.registry, class.String(), func() float64 { return float64(a.UnderWay(class)) })
+	}
+	return a
 }
 
 // positions tell how far the views are, and let requests wait for them.

@@ -36,6 +36,7 @@ func (n *node) ready(c echo.Context, _ auth.Identity) error {
 	}
 	if n.has(roleCommand) {
 		report("write database", answers(ctx, n.write))
+		report("durability", troubleOf(n.guard.Safe()))
 	}
 	if n.read != nil {
 		report("read database", answers(ctx, n.read))
@@ -79,6 +80,13 @@ func (n *node) viewTrouble(ctx context.Context, v projection.ViewStatus) string 
 
 // caughtUpWithin is how many events a view may be behind to count as caught up: under load it is never at the very end.
 const caughtUpWithin = 10_000
+
+func troubleOf(err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
 
 func answers(ctx context.Context, pool *pgxpool.Pool) string {
 	if err := pool.Ping(ctx); err != nil {

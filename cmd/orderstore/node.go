@@ -50,6 +50,7 @@ type node struct {
 	nats      *nats.Conn
 	js        jetstream.JetStream
 
+	guard      *postgres.Guard
 	logTip     *stream.Tip
 	recent     stream.Recent
 	viewTips   map[string]*stream.Tip
@@ -127,8 +128,9 @@ func (n *node) open(ctx context.Context) error {
 		}
 		*db.pool = pool
 	}
-	if n.has(roleCommand) {
-		return postgres.CheckSettings(ctx, n.write)
+	n.guard = postgres.NewGuard(postgres.GuardConfig{Pool: n.write, Every: n.cfg.DurabilityEvery, Logger: n.log})
+	if err := n.guard.Look(ctx); err != nil && (n.has(roleCommand) || !errors.Is(err, postgres.ErrUnsafeSettings)) {
+		return err
 	}
 	return nil
 }
@@ -140,7 +142,7 @@ func (n *node) startAuth(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.basis = start(ctx, n.failed, n.authn, n.metrics)
+	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard)
 	return nil
 }
 
@@ -148,7 +150,9 @@ func (n *node) startIntake(ctx context.Context) error {
 	if !n.has(roleCommand) {
 		return nil
 	}
-	n.committer = command.NewCommitter(command.Config{Pool: n.write, Tip: n.logTip, Recent: &n.recent, Now: time.Now, Logger: n.log})
+	n.committer = command.NewCommitter(command.Config{
+		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log,
+	})
 	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer))
 	return nil
 }
@@ -169,7 +173,7 @@ func (n *node) startRelay(ctx context.Context) error {
 		n.log.WarnContext(ctx, "the stream is not there yet; the relay keeps trying", "cause", err)
 	}
 	n.relay, err = broadcast.NewRelay(broadcast.RelayConfig{
-		NATS: n.nats, Pool: n.write, Waker: n.logTip, Recent: &n.recent, Limits: limits, Logger: n.log,
+		NATS: n.nats, Pool: n.write, Waker: n.logTip, Recent: &n.recent, Gate: n.guard, Limits: limits, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -203,7 +207,7 @@ func (n *node) startViews(ctx context.Context) error {
 
 func (n *node) follower(after int64, digest [32]byte) projection.Follower {
 	return stream.NewFollower(stream.FollowerConfig{
-		JS: n.js, Log: stream.NewLog(n.write), Recent: &n.recent, After: after, Digest: digest, Name: "projection", Logger: n.log,
+		JS: n.js, Log: stream.NewLog(n.write).Behind(n.guard), Recent: &n.recent, After: after, Digest: digest, Name: "projection", Logger: n.log,
 	})
 }
 
@@ -234,7 +238,7 @@ func (n *node) stop(inOrder bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*drainWithin)
 	defer cancel()
 	n.stopServing(ctx)
-	stopCrew(n.intake)
+	n.bounded(ctx, "intake", func() { stopCrew(n.intake) })
 	if inOrder && n.relay != nil && n.committer != nil && n.relay.Halted() == "" {
 		n.drain(ctx, "stream", n.relay.Published(), n.logTip.Position())
 	}
@@ -246,8 +250,25 @@ func (n *node) stop(inOrder bool) {
 	stopCrew(n.basis)
 	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.auxiliary} {
 		if pool != nil {
-			pool.Close()
+			n.bounded(ctx, "pool", pool.Close)
 		}
+	}
+}
+
+// bounded gives up what does not end: a commit that waits for a standby which is away. Ending the process neither shows what was
+// committed nor takes it back.
+func (n *node) bounded(ctx context.Context, what string, do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	timer := time.NewTimer(drainWithin)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		n.log.WarnContext(ctx, "stopping without the end of a commit", "part", what)
 	}
 }
 

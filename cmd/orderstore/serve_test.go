@@ -26,11 +26,12 @@ type outside struct {
 	broker *stream.Server
 }
 
-func startOutside(t *testing.T) *outside {
+func startOutside(t *testing.T, fromFiles ...string) *outside {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	cluster, err := postgres.StartCluster(t.Context(), postgres.ClusterConfig{
 		Dir: filepath.Join(t.TempDir(), "postgres"), Databases: []string{"write", "read", "auxiliary"}, Durable: true, Log: quiet,
+		FromFiles: fromFiles,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, cluster.Stop(context.WithoutCancel(t.Context()))) })
@@ -46,6 +47,13 @@ func startOutside(t *testing.T) *outside {
 
 // serve starts a node with some roles and gives its base URL, once it is ready.
 func (o *outside) serve(t *testing.T, roles string) string {
+	t.Helper()
+	url, _ := o.launch(t, roles)
+	return url
+}
+
+// launch is serve for tests that end the node themselves.
+func (o *outside) launch(t *testing.T, roles string) (string, *program) {
 	t.Helper()
 	address := freeAddress(t)
 	p := launch(t, append(o.env, "ORDERSTORE_HTTP="+address), "orderstore", "serve", "--roles", roles)
@@ -63,7 +71,19 @@ func (o *outside) serve(t *testing.T, roles string) string {
 		_ = answer.Body.Close()
 		return answer.StatusCode == http.StatusOK
 	}, startWithin, 50*time.Millisecond)
-	return url
+	return url, p
+}
+
+// parties makes the parties of the examples known to the write database.
+func (o *outside) parties(t *testing.T) *credentials {
+	t.Helper()
+	pool, err := postgres.Open(t.Context(), o.write, postgres.PoolConfig{Name: "test", MaxConns: 1})
+	require.NoError(t, err)
+	defer pool.Close()
+	as, err := readCredentials(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, as.register(t.Context(), auth.NewStore(pool)))
+	return as
 }
 
 // freeAddress is one that nobody listens on at the moment.
@@ -86,13 +106,8 @@ func TestRolesInProcessesOfTheirOwn(t *testing.T) {
 	beside := o.serve(t, "query,broadcast") // on the same read database, which it only reads
 	launch(t, o.env, "orderaux")
 
-	pool, err := postgres.Open(t.Context(), o.write, postgres.PoolConfig{Name: "test", MaxConns: 1})
-	require.NoError(t, err)
-	defer pool.Close()
-	as, err := readCredentials(t.TempDir())
-	require.NoError(t, err)
-	require.NoError(t, as.register(t.Context(), auth.NewStore(pool)))
-	_, err = newClient(t, first, as.Operator).PutProvider(t.Context(), client.Provider{ID: "demo-provider", BusinessTypes: []string{"retail.erp"}})
+	as := o.parties(t)
+	_, err := newClient(t, first, as.Operator).PutProvider(t.Context(), client.Provider{ID: "demo-provider", BusinessTypes: []string{"retail.erp"}})
 	require.NoError(t, err)
 
 	// The provider hears from the read node and posts its results to a write node.

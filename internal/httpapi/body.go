@@ -48,9 +48,12 @@ func readBody(c echo.Context, maxBytes int64) ([]byte, error) {
 		err = errors.Join(err, control.SetReadDeadline(time.Time{}))
 	}
 	var cut *http.MaxBytesError
+	var full *fault.Error
 	switch {
 	case errors.As(err, &cut):
 		return nil, tooLarge(cut.Limit)
+	case errors.As(err, &full):
+		return nil, full
 	case err != nil:
 		return nil, fault.Wrap(err, fault.Malformed, "the body did not arrive whole")
 	case int64(len(body)) > maxBytes:

@@ -24,6 +24,7 @@ type Route struct {
 	Public bool // no token is asked for or looked at; Scope and Kinds are empty
 	// MaxBody is the largest body in bytes: 0 for DefaultMaxBody, NoLimit for streams that bound each line themselves.
 	MaxBody int64
+	Class   Class // what an overloaded node does with it
 	Handler Handler
 }
 
@@ -41,11 +42,16 @@ type Authenticator interface {
 
 // Mount adds the routes. A route that is not public and has no scope is a mistake of the program: it panics at start.
 func Mount(e *echo.Echo, authn Authenticator, routes []Route) {
+	NewAdmission(AdmissionConfig{}).Mount(e, authn, routes)
+}
+
+// Mount is the function Mount for a node that has told this admission how busy it is.
+func (a *Admission) Mount(e *echo.Echo, authn Authenticator, routes []Route) {
 	for _, r := range routes {
 		if r.Public != (r.Scope == "") || r.Public && len(r.Kinds) > 0 {
 			panic("httpapi: " + r.Method + " " + r.Path + " must either be public or have a scope")
 		}
-		e.Add(r.Method, r.Path, r.handle(authn))
+		e.Add(r.Method, r.Path, r.handle(authn, a))
 	}
 }
 
@@ -61,31 +67,38 @@ func AuthRoutes(i *auth.Issuer) []Route {
 	}
 }
 
-func (r Route) handle(authn Authenticator) echo.HandlerFunc {
+func (r Route) handle(authn Authenticator, a *Admission) echo.HandlerFunc {
 	limit := r.MaxBody
 	if limit == 0 {
 		limit = DefaultMaxBody
 	}
+	class := r.class()
+	answer := func(c echo.Context) error { return r.answer(c, authn) }
 	return func(c echo.Context) error {
 		if err := limitBody(c, limit); err != nil {
 			return err
 		}
-		if r.Public {
-			return r.Handler(c, auth.Identity{})
-		}
-		who, err := authenticate(c, authn)
-		if err != nil {
-			return err
-		}
-		if len(r.Kinds) > 0 && !slices.Contains(r.Kinds, who.Kind) {
-			return fault.New(fault.Forbidden, "this is not for clients of kind %s", who.Kind)
-		}
-		if !who.Has(r.Scope) {
-			c.Response().Header().Set("WWW-Authenticate", `Bearer realm="orderstore", error="insufficient_scope", scope="`+r.Scope+`"`)
-			return fault.New(fault.Forbidden, "the token lacks the scope %s", r.Scope)
-		}
-		return r.Handler(c, who)
+		return a.admit(c, class, answer)
 	}
+}
+
+// answer lets the handler answer those who may ask.
+func (r Route) answer(c echo.Context, authn Authenticator) error {
+	if r.Public {
+		return r.Handler(c, auth.Identity{})
+	}
+	who, err := authenticate(c, authn)
+	if err != nil {
+		return err
+	}
+	if len(r.Kinds) > 0 && !slices.Contains(r.Kinds, who.Kind) {
+		return fault.New(fault.Forbidden, "this is not for clients of kind %s", who.Kind)
+	}
+	if !who.Has(r.Scope) {
+		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="orderstore", error="insufficient_scope", scope="`+r.Scope+`"`)
+		return fault.New(fault.Forbidden, "the token lacks the scope %s", r.Scope)
+	}
+	return r.Handler(c, who)
 }
 
 // limitBody refuses what says it is too large before reading any of it, and cuts what did not say.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -25,7 +26,18 @@ func CommitBatch(ctx context.Context, pool *pgxpool.Pool, batch *pgx.Batch) erro
 		return fmt.Errorf("acquire connection: %w", err)
 	}
 	defer conn.Release()
-	return CommitBatchOn(ctx, conn, batch)
+	if err := CommitBatchOn(ctx, conn, batch); err != nil {
+		return err
+	}
+	return keptWaiting(conn.Conn().PgConn())
+}
+
+// keptWaiting makes of a commit that was stored without the standbys one whose outcome is not known: a fail-over may lose it.
+func keptWaiting(conn *pgconn.PgConn) error {
+	if waitCancelled(conn) {
+		return fmt.Errorf("commit: %w: the wait for the synchronous standby was cancelled", ErrOutcomeUnknown)
+	}
+	return nil
 }
 
 // CommitBatchOn sends all queries of batch in one round trip with one Sync, so that Postgres runs them as ONE

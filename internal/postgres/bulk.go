@@ -242,5 +242,9 @@ func (b *Bulk) commitOn(ctx context.Context, conn *pgx.Conn, state txState) (pas
 		return b.first + m.prepared, fmt.Errorf("prepare: %w", err)
 	}
 	passed, err = exchange(ctx, conn, m)
-	return min(max(passed-m.extra, 0), b.Len()), batchError(err)
+	passed = min(max(passed-m.extra, 0), b.Len())
+	if err != nil {
+		return passed, batchError(err)
+	}
+	return passed, keptWaiting(conn.PgConn())
 }

@@ -54,6 +54,10 @@ type ClusterConfig struct {
 	Log *slog.Logger
 	// ExtraSettings are server settings that win over the tuned ones.
 	ExtraSettings map[string]string
+	// FromFiles are tuned settings that are left to the server's own files, where ALTER SYSTEM changes them.
+	FromFiles []string
+	// Port to listen on; 0 is any free one. A primary that standbys follow keeps its port over a restart.
+	Port int
 }
 
 // Cluster is a running private Postgres: a child process that listens on a free loopback port and ends with its
@@ -67,12 +71,17 @@ type Cluster struct {
 	proc     *process
 	port     int
 	released chan struct{}
+	primary  *Cluster // the one that it was copied from; nil: it is a primary itself
 }
 
 // StartCluster makes the cluster if Dir holds none, stops a server that an earlier owner left behind, starts the
 // server, waits until it answers, which after a crash includes its recovery, and creates the databases. ctx bounds
 // the start, not the life of the cluster.
 func StartCluster(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
+	return startCluster(ctx, cfg, nil)
+}
+
+func startCluster(ctx context.Context, cfg ClusterConfig, primary *Cluster) (*Cluster, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -84,7 +93,10 @@ func StartCluster(ctx context.Context, cfg ClusterConfig) (*Cluster, error) {
 	if err != nil {
 		return nil, explain(dir, err)
 	}
-	c := &Cluster{cfg: cfg, dir: dir, lock: lock, findPort: freePort, released: make(chan struct{})}
+	c := &Cluster{cfg: cfg, dir: dir, lock: lock, findPort: freePort, released: make(chan struct{}), primary: primary}
+	if cfg.Port != 0 {
+		c.findPort = func(context.Context) (int, error) { return cfg.Port, nil }
+	}
 	if err := c.start(ctx); err != nil {
 		_ = lock.Release()
 		return nil, explain(dir, err)
@@ -123,10 +135,10 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := stopLeftover(ctx, c.dataDir(), c.cfg.Log); err != nil {
 		return err
 	}
-	if c.password, err = ensureData(ctx, c.dir, c.dataDir(), inst, as, c.cfg); err != nil {
+	if c.password, err = c.ensureData(ctx, inst, as); err != nil {
 		return err
 	}
-	if err := c.launch(ctx, inst, as); err != nil {
+	if err := c.launch(ctx, inst, as); err != nil || c.primary != nil {
 		return err
 	}
 	if err := c.createDatabases(ctx); err != nil {
@@ -242,6 +254,13 @@ func (c *Cluster) createDatabases(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (c *Cluster) ensureData(ctx context.Context, inst installation, as identity) (string, error) {
+	if c.primary != nil {
+		return ensureCopy(ctx, c.primary, c.dir, c.dataDir(), inst, as, c.cfg)
+	}
+	return ensureData(ctx, c.dir, c.dataDir(), inst, as, c.cfg)
 }
 
 // URL returns the connection URL of a database, password included.

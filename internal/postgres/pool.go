@@ -93,6 +93,7 @@ func poolConfig(url string, cfg PoolConfig) (*pgxpool.Config, error) {
 		cc.ConnectTimeout = defaultConnectTimeout
 	}
 	cc.DialFunc = dialer(cc.ConnectTimeout).DialContext
+	cc.OnNotice = noteCancelledWait
 	cc.RuntimeParams["application_name"] = cfg.Name
 	if cfg.StatementTimeout > 0 {
 		cc.RuntimeParams["statement_timeout"] = strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)

@@ -9,10 +9,13 @@ import (
 )
 
 // serverCommand passes every setting on the command line: nothing written at an earlier start, by an earlier
-// version or by hand can then turn durability off.
+// version or by hand can then turn durability off. Only what cfg leaves to the files can be changed while it runs.
 func serverCommand(inst installation, as identity, dataDir string, port int, cfg ClusterConfig, log *os.File) *exec.Cmd {
 	settings := tunedSettings(cfg.Durable)
 	maps.Copy(settings, cfg.ExtraSettings)
+	for _, name := range cfg.FromFiles {
+		delete(settings, name)
+	}
 	settings["port"] = strconv.Itoa(port)
 	args := []string{"-D", dataDir}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {

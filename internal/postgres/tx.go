@@ -52,7 +52,11 @@ func inTx(ctx context.Context, db Beginner, opts pgx.TxOptions, fn func(tx pgx.T
 	if tx.Conn().IsClosed() {
 		return fmt.Errorf("commit: %w", pgconn.ErrConnClosed) // not sent, so not stored
 	}
-	return commitError(tx.Commit(context.WithoutCancel(ctx)))
+	conn := tx.Conn().PgConn() // tx knows none once it is committed
+	if err := commitError(tx.Commit(context.WithoutCancel(ctx))); err != nil {
+		return err
+	}
+	return keptWaiting(conn)
 }
 
 // rollback's own error says nothing the caller could use: the server rolls back whatever was not committed, at the

@@ -13,10 +13,23 @@ import (
 type Log struct {
 	pool *pgxpool.Pool
 	cell int16
+	gate Gate // nil: what can be read is given
+}
+
+// Gate opens once what could be read from the log before the call is where a fail-over of the primary does not lose it.
+type Gate interface {
+	Barrier(ctx context.Context) error
 }
 
 // NewLog makes a reader of the log of cell 1.
 func NewLog(pool *pgxpool.Pool) *Log { return &Log{pool: pool, cell: 1} }
+
+// Behind gives a reader of the same log whose Read gives nothing that a fail-over may take back.
+func (l *Log) Behind(gate Gate) *Log {
+	gated := *l
+	gated.gate = gate
+	return &gated
+}
 
 const selectRecords = `
 SELECT position, digest, subject, event FROM order_events
@@ -35,6 +48,11 @@ func (l *Log) Read(ctx context.Context, after int64, limit int) ([]Record, error
 	for i := range records {
 		if records[i].Position != after+1+int64(i) {
 			return nil, fmt.Errorf("the log has no position %d: %w", after+1+int64(i), ErrDiverged)
+		}
+	}
+	if l.gate != nil && len(records) > 0 {
+		if err := l.gate.Barrier(ctx); err != nil {
+			return nil, fmt.Errorf("read log: %w", err)
 		}
 	}
 	return records, nil
