@@ -55,78 +55,20 @@ func (d *Decision) record(e events.Event) error {
 
 // mark writes the statuses that follow from the event into it, where they changed.
 func (d *Decision) mark(e *events.Event) {
+	standing := d.Order.Standing()
 	if e.Status == "" {
-		if s := statusOf(d.Order); s != d.Order.Status {
+		if s := standing.Status(); s != d.Order.Status {
 			e.Status, d.Order.Status = s, s
 		}
 	}
-	if s := fulfillmentOf(d.Order); s != d.Order.FulfillmentStatus {
+	if s := standing.Fulfillment(); s != d.Order.FulfillmentStatus {
 		e.FulfillmentStatus, d.Order.FulfillmentStatus = s, s
 	}
 }
 
-// sums adds up the lines' counters.
-func sums(o *events.Order) events.Quantities {
-	var q events.Quantities
-	for i := range o.Lines {
-		line := &o.Lines[i].Quantities
-		q.Ordered += line.Ordered
-		q.Assigned += line.Assigned
-		q.Accepted += line.Accepted
-		q.Fulfilled += line.Fulfilled
-		q.Rejected += line.Rejected
-		q.Cancelled += line.Cancelled
-		q.Returned += line.Returned
-	}
-	return q
-}
-
-// statusOf is the order's status as its lines and tasks have it.
-func statusOf(o *events.Order) events.OrderStatus {
-	q := sums(o)
-	if !anyOpen(o) {
-		switch {
-		case q.Open() > 0 && len(o.Tasks) == 0:
-			return events.OrderUnrouted
-		case q.Open() > 0:
-			return events.OrderActionRequired
-		case q.Fulfilled > 0:
-			return events.OrderStatusCompleted
-		case q.Rejected > 0:
-			return events.OrderStatusRejected
-		}
-		return events.OrderCancelled
-	}
-	switch {
-	case q.Fulfilled > 0:
-		return events.OrderPartiallyCompleted
-	case q.Accepted > 0:
-		return events.OrderProcessing
-	}
-	return events.OrderRouted
-}
-
 func anyOpen(o *events.Order) bool {
-	for i := range o.Tasks {
-		if o.Tasks[i].Status.Open() {
-			return true
-		}
-	}
-	return false
-}
-
-// fulfillmentOf is where the goods are, as the lines have it.
-func fulfillmentOf(o *events.Order) events.FulfillmentStatus {
-	q := sums(o)
-	switch {
-	case q.Fulfilled == 0:
-		return events.Unfulfilled
-	case q.Open() > 0:
-		return events.Partial
-	case q.Rejected+q.Cancelled > 0:
-		return events.Partial
-	}
-	return events.Fulfilled
+	standing := o.Standing()
+	return standing.AnyOpenTask()
 }
 
 // close records the fact that an order has come to its end, when it just did.

@@ -132,8 +132,9 @@ func (w *world) sound(t *rapid.T) {
 		}
 	}
 	require.Equal(t, int64(len(w.log)), o.Version)
-	require.Equal(t, statusOf(o), o.Status)
-	require.Equal(t, fulfillmentOf(o), o.FulfillmentStatus)
+	standing := o.Standing()
+	require.Equal(t, standing.Status(), o.Status)
+	require.Equal(t, standing.Fulfillment(), o.FulfillmentStatus)
 }
 
 // held is what tasks hold of a line: all of it, or what they did of it before they were rejected.
