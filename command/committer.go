@@ -52,7 +52,7 @@ type Committer struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	queue   chan *job
-	changed chan struct{} // the registry changed: unrouted orders may have a provider now
+	changed chan struct{} // the registry changed: waiting orders may have a provider now
 
 	others *others
 
