@@ -149,7 +149,7 @@ func (n *node) startIntake(ctx context.Context) error {
 		return nil
 	}
 	n.committer = command.NewCommitter(command.Config{Pool: n.write, Tip: n.logTip, Recent: &n.recent, Now: time.Now, Logger: n.log})
-	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer))
+	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer), command.NewDeadlines(n.committer))
 	return nil
 }
 
