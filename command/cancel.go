@@ -50,7 +50,7 @@ func (c *onOrder) current(d *Decision) error {
 }
 
 func orderState409(d *Decision, format string, args ...any) error {
-	return fault.New(fault.OrderState, format, args...).With("status", d.Order.Status)
+	return fault.New(fault.OrderState, format, args...).With("order_status", d.Order.Status)
 }
 
 // CancelOrder says that the user does not want the order any more. Providers that have accepted are asked; from the others it is

@@ -67,7 +67,7 @@ func (c *DelegateTask) lines(task *events.Task) ([]events.TaskQuantity, error) {
 	owed := task.Owes()
 	if len(owed) == 0 {
 		return nil, fault.New(fault.TaskState, "the task has nothing open that could be delegated").
-			With("status", task.Status).With("supported_actions", task.SupportedActions)
+			With("task_status", task.Status).With("supported_actions", task.SupportedActions)
 	}
 	if len(c.Lines) == 0 {
 		return owed, nil

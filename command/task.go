@@ -47,7 +47,7 @@ func (c *onTask) allowed(task *events.Task, action events.Action) error {
 		return nil
 	}
 	return fault.New(fault.TaskState, "a task that is %s cannot be given %q", task.Status, action).
-		With("status", task.Status).With("supported_actions", task.SupportedActions)
+		With("task_status", task.Status).With("supported_actions", task.SupportedActions)
 }
 
 // AcceptTask says that the provider takes the task on or, where the user wants it cancelled, agrees to that.
