@@ -53,8 +53,14 @@ func setupSite(t *testing.T) *site {
 	return s
 }
 
+// answered is what a request was answered with.
+type answered struct {
+	status int
+	header http.Header
+}
+
 // send sends a request. headers are names and values by turns.
-func (s *site) send(method, path, token, body string, headers ...string) (*http.Response, []byte) {
+func (s *site) send(method, path, token, body string, headers ...string) (answered, []byte) {
 	s.t.Helper()
 	var reader io.Reader
 	if body != "" {
@@ -74,7 +80,7 @@ func (s *site) send(method, path, token, body string, headers ...string) (*http.
 	defer res.Body.Close()
 	answer, err := io.ReadAll(res.Body)
 	require.NoError(s.t, err)
-	return res, answer
+	return answered{res.StatusCode, res.Header}, answer
 }
 
 const user = "user:demo"
@@ -82,8 +88,8 @@ const user = "user:demo"
 func (s *site) submitted(ref string) (path, etag string, o *events.Order) {
 	s.t.Helper()
 	res, body := s.send(http.MethodPost, "/v1/orders", user, order(ref))
-	require.Equal(s.t, 201, res.StatusCode, "%s", body)
-	return res.Header.Get("Location"), res.Header.Get("ETag"), decoded(s.t, body)
+	require.Equal(s.t, 201, res.status, "%s", body)
+	return res.header.Get("Location"), res.header.Get("ETag"), decoded(s.t, body)
 }
 
 func TestChangingAnOrderNeedsItsVersion(t *testing.T) {
@@ -97,30 +103,30 @@ func TestChangingAnOrderNeedsItsVersion(t *testing.T) {
 				headers = []string{"If-Match", version}
 			}
 			res, body := s.send(request[0], request[1], user, request[2], headers...)
-			require.Equal(t, want, res.StatusCode, "%s %s %s", request[0], version, body)
+			require.Equal(t, want, res.status, "%s %s %s", request[0], version, body)
 		}
 		res, _ := s.send(request[0], request[1], "user:other", request[2], "If-Match", "*")
-		require.Equal(t, 404, res.StatusCode)
+		require.Equal(t, 404, res.status)
 		res, _ = s.send(request[0], request[1], "provider:acme", request[2], "If-Match", "*")
-		require.Equal(t, 403, res.StatusCode)
+		require.Equal(t, 403, res.status)
 	}
 	res, body := s.send(http.MethodPatch, path, user, `{"shipping":1}`, "If-Match", etag, "Content-Type", "application/merge-patch+json")
-	require.Equal(t, 200, res.StatusCode, "%s", body)
-	require.Equal(t, `"2"`, res.Header.Get("ETag"))
-	require.NotEmpty(t, res.Header.Get("Order-Position"))
+	require.Equal(t, 200, res.status, "%s", body)
+	require.Equal(t, `"2"`, res.header.Get("ETag"))
+	require.NotEmpty(t, res.header.Get("Order-Position"))
 	require.Equal(t, int64(1), decoded(t, body).Shipping)
 	res, body = s.send(http.MethodPatch, path, user, `{"shipping":2}`, "If-Match", etag)
-	require.Equal(t, 412, res.StatusCode)
+	require.Equal(t, 412, res.status)
 	require.Contains(t, string(body), `"version":2`)
 	res, _ = s.send(http.MethodPatch, path, user, `{"shipping":2}`, "If-Match", "*", "Content-Type", "text/plain")
-	require.Equal(t, 415, res.StatusCode)
+	require.Equal(t, 415, res.status)
 	res, body = s.send(http.MethodPost, path+"/cancel", user, "", "If-Match", `"2"`)
-	require.Equal(t, 200, res.StatusCode, "%s", body)
+	require.Equal(t, 200, res.status, "%s", body)
 	require.Equal(t, events.OrderStatusCancelled, decoded(t, body).Status)
 	res, _ = s.send(http.MethodPost, path+"/cancel", user, `{"reason":"r","message":"m"}`, "If-Match", `"2"`)
-	require.Equal(t, "true", res.Header.Get("Idempotency-Replayed"))
+	require.Equal(t, "true", res.header.Get("Idempotency-Replayed"))
 	res, body = s.send(http.MethodPatch, path, user, `{"shipping":2}`, "If-Match", "*")
-	require.Equal(t, 409, res.StatusCode)
+	require.Equal(t, 409, res.status)
 	require.Contains(t, string(body), `"order_status":"cancelled"`)
 	s.verified()
 }
@@ -129,17 +135,17 @@ func TestAnAmendmentSentAgainUnderItsKeyIsReplayed(t *testing.T) {
 	t.Parallel()
 	s := setupSite(t)
 	path, etag, _ := s.submitted("r-1")
-	amend := func() (*http.Response, []byte) {
+	amend := func() (answered, []byte) {
 		return s.send(http.MethodPatch, path, user, `{"customer":{"name":"Ada"}}`, "If-Match", etag, "Idempotency-Key", "k-1")
 	}
 	first, body := amend()
-	require.Equal(t, 200, first.StatusCode, "%s", body)
+	require.Equal(t, 200, first.status, "%s", body)
 	second, again := amend()
-	require.Equal(t, 200, second.StatusCode, "though the version has moved on")
-	require.Equal(t, "true", second.Header.Get("Idempotency-Replayed"))
+	require.Equal(t, 200, second.status, "though the version has moved on")
+	require.Equal(t, "true", second.header.Get("Idempotency-Replayed"))
 	require.Equal(t, string(body), string(again))
 	res, body := s.send(http.MethodPost, "/v1/orders", user, order("r-1"))
-	require.Equal(t, 200, res.StatusCode, "what was submitted stays what it was: %s", body)
+	require.Equal(t, 200, res.status, "what was submitted stays what it was: %s", body)
 	require.Equal(t, "Ada", decoded(t, body).Customer.Name)
 }
 
@@ -151,11 +157,11 @@ func TestProvidersHoldResumeAndDelegateOverHTTP(t *testing.T) {
 	_, _, o := s.submitted("r-1")
 	act := func(provider, task, action, body string) (int, *events.Task) {
 		res, answer := s.send(http.MethodPost, "/v1/tasks/"+task+"/"+action, "provider:"+provider, body)
-		if res.StatusCode >= 300 {
-			return res.StatusCode, nil
+		if res.status >= 300 {
+			return res.status, nil
 		}
-		require.NotEmpty(t, res.Header.Get("ETag"))
-		return res.StatusCode, taskDecoded(t, answer)
+		require.NotEmpty(t, res.header.Get("ETag"))
+		return res.status, taskDecoded(t, answer)
 	}
 	id := o.Tasks[0].ID
 	status, task := act("acme", id, "hold", `{"reason_code":"no_stock","message":"Monday"}`)
@@ -193,8 +199,8 @@ func TestTheStateMachineIsPublic(t *testing.T) {
 	t.Parallel()
 	s := setupSite(t)
 	res, body := s.send(http.MethodGet, "/v1/state-machine", "", "")
-	require.Equal(t, 200, res.StatusCode)
-	require.Equal(t, "public, max-age=3600", res.Header.Get("Cache-Control"))
+	require.Equal(t, 200, res.status)
+	require.Equal(t, "public, max-age=3600", res.header.Get("Cache-Control"))
 	var m events.Machine
 	require.NoError(t, json.Unmarshal(body, &m))
 	require.Equal(t, events.Describe(), m)
