@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,23 +16,15 @@ import (
 	"github.com/orderstore/orderstore/migrations"
 )
 
-// heldClock stands still until it is moved.
-type heldClock struct{ at atomic.Int64 }
-
-func (c *heldClock) now() time.Time { return time.UnixMicro(c.at.Load()).UTC() }
-
-func (c *heldClock) advance(d time.Duration) { c.at.Add(d.Microseconds()) }
-
 // nodes are committers with their deadline workers, on one database, one clock and one tip.
 type nodes struct {
 	*bench
-	clock *heldClock
+	clock *clock
 }
 
 func setupNodes(t *testing.T) *nodes {
 	t.Helper()
-	n := &nodes{bench: &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), tip: &stream.Tip{}}, clock: &heldClock{}}
-	n.clock.at.Store(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMicro())
+	n := &nodes{bench: &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), tip: &stream.Tip{}}, clock: heldClock()}
 	return n
 }
 
@@ -118,7 +109,7 @@ func TestDeadlinesEndEachTaskOnceAcrossNodesAndRestarts(t *testing.T) {
 	require.Equal(t, first, n.stored())
 	require.Empty(t, n.told(events.TaskExpired))
 
-	n.clock.advance(time.Minute)
+	n.clock.move(time.Minute)
 	require.NoError(t, n.tip.Wait(t.Context(), position+2*orders)) // expired, and offered to the next
 	expired := n.told(events.TaskExpired)
 	require.Len(t, expired, orders)
@@ -130,7 +121,7 @@ func TestDeadlinesEndEachTaskOnceAcrossNodesAndRestarts(t *testing.T) {
 	require.Len(t, second, orders)
 
 	stop()
-	n.clock.advance(time.Minute)
+	n.clock.move(time.Minute)
 	n.start(2)
 	require.NoError(t, n.tip.Wait(t.Context(), position+4*orders))
 	for id, times := range n.told(events.TaskExpired) {
@@ -164,7 +155,7 @@ func TestADeadlineFollowsItsTask(t *testing.T) {
 	require.Equal(t, map[string]time.Time{id: o.Tasks[0].CompleteBy}, n.stored())
 	submit(&HoldTask{onTask: on, Held: events.Held{ReasonCode: "no_stock"}})
 	require.Empty(t, n.stored())
-	n.clock.advance(time.Hour)
+	n.clock.move(time.Hour)
 	submit(&ResumeTask{on})
 	require.Equal(t, map[string]time.Time{id: o.Tasks[0].CompleteBy.Add(time.Hour)}, n.stored())
 	submit(result(t, "acme", id, `{"result_id":"1","outcome":"completed"}`))
@@ -186,7 +177,7 @@ func TestACancellationThatIsNotAnsweredIsForced(t *testing.T) {
 	answer, err := n.committer.Submit(t.Context(), &CancelOrder{onOrder: onOrder{Tenant: "demo", OrderID: o.ID, IfVersion: 3}, Reason: "changed_mind"}, nil)
 	require.NoError(t, err)
 	require.Equal(t, events.CancellationRequested, decoded(t, answer.Body).Cancellation.Status)
-	n.clock.advance(5 * time.Minute)
+	n.clock.move(5 * time.Minute)
 	require.NoError(t, n.tip.Wait(t.Context(), answer.Position+2)) // task.cancelled, order.cancelled
 	_, o = n.place("r-1")
 	require.Equal(t, events.OrderStatusCancelled, o.Status)
@@ -220,7 +211,7 @@ func TestWaitingOrdersAreOfferedWhenProvidersChange(t *testing.T) {
 	}, nil)
 	require.NoError(t, err)
 	answer, _ := n.place("expired")
-	n.clock.advance(time.Minute)
+	n.clock.move(time.Minute)
 	require.NoError(t, n.tip.Wait(t.Context(), answer.Position+1))
 	_, o := n.place("rejected")
 	require.Equal(t, events.OrderActionRequired, o.Status)

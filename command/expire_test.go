@@ -24,7 +24,7 @@ func TestATimeOutGoesToTheNextCandidateAndThenTheOrderExpires(t *testing.T) {
 	w.must(t, w.expire("acme"))
 	require.Equal(t, []events.Type{events.TaskExpired, events.TaskOffered}, w.types(from))
 	require.Equal(t, &events.Expiry{Deadline: events.DeadlineAccept}, w.task("acme").Expired)
-	require.Equal(t, "let the order expire", w.task("other").Routing.Candidates[0].Excluded)
+	require.Equal(t, "let the order expire", w.task("other").Routing.Candidates[1].Excluded)
 	w.must(t, w.accept("other"), w.expire("other"))
 	require.Equal(t, &events.Expiry{Deadline: events.DeadlineComplete}, w.task("other").Expired)
 	o := w.order()
