@@ -226,3 +226,30 @@ func TestWaitingOrdersAreOfferedWhenProvidersChange(t *testing.T) {
 	}
 	n.verified()
 }
+
+// verify finds a deadline that is not what the log says: it would never pass, or too early.
+func TestVerifyFindsAWrongDeadline(t *testing.T) {
+	t.Parallel()
+	n := setupNodes(t)
+	n.start(1)
+	n.register("acme", "retail.erp")
+	n.route(&events.Route{BusinessType: "retail.erp", AcceptWithin: 60})
+	_, o := n.place("r-1")
+	n.verified()
+	for change, want := range map[string]string{
+		`UPDATE deadlines SET due_at = due_at + interval '1 second'`: "is stored as 2026-01-31T12:01:01Z, the log says 2026-01-31T12:01:00Z",
+		`DELETE FROM deadlines`: "2026-01-31T12:01:00Z, is not stored",
+		`INSERT INTO deadlines VALUES (gen_random_uuid(), timestamptz '0001-01-02')`: "the log says none",
+	} {
+		tx, err := n.pool.Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), change)
+		require.NoError(t, err)
+		v := &Verification{}
+		require.NoError(t, (&verifier{v: v, tx: tx, progress: func(int64) {}}).run(t.Context()))
+		require.Contains(t, v.Difference, want)
+		require.NoError(t, tx.Rollback(t.Context()))
+	}
+	require.Equal(t, o.Tasks[0].AcceptBy, n.stored()[o.Tasks[0].ID])
+	n.verified()
+}
