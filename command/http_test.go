@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -204,4 +205,34 @@ func TestTheStateMachineIsPublic(t *testing.T) {
 	var m events.Machine
 	require.NoError(t, json.Unmarshal(body, &m))
 	require.Equal(t, events.Describe(), m)
+}
+
+// A key answers what was answered first, also where the request sent again would find nothing to do.
+func TestAKeyGivesTheFirstAnswerOfEachCommand(t *testing.T) {
+	t.Parallel()
+	s := setupSite(t)
+	s.register("acme", "retail.erp")
+	path, _, o := s.submitted("r-1")
+	task := "/v1/tasks/" + o.Tasks[0].ID
+	for i, request := range [][4]string{
+		{http.MethodPatch, path, user, `{"shipping":7}`},
+		{http.MethodPost, task + "/hold", "provider:acme", `{"reason_code":"no_stock"}`},
+		{http.MethodPost, task + "/resume", "provider:acme", `{}`},
+		{http.MethodPost, task + "/accept", "provider:acme", `{}`},
+		{http.MethodPost, path + "/cancel", user, `{"reason":"r"}`},
+	} {
+		headers := []string{"Idempotency-Key", "key-" + strconv.Itoa(i), "If-Match", "*"}
+		first, want := s.send(request[0], request[1], request[2], request[3], headers...)
+		require.Equal(t, 200, first.status, "%s %s", request[1], want)
+		require.Empty(t, first.header.Get("Idempotency-Replayed"))
+		moved, _ := s.send(http.MethodPatch, path, user, `{"customer":{"name":"`+strconv.Itoa(i)+`"}}`, "If-Match", "*")
+		require.Equal(t, 200, moved.status, "the order moves on")
+		again, got := s.send(request[0], request[1], request[2], request[3], headers...)
+		require.Equal(t, 200, again.status)
+		require.Equal(t, string(want), string(got), request[1])
+		require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
+	}
+	res, _ := s.send(http.MethodPatch, path, user, `{"shipping":8}`, "If-Match", "*", "Idempotency-Key", "key-0")
+	require.Equal(t, 422, res.status, "the key is another request's")
+	s.verified()
 }
