@@ -46,6 +46,9 @@ func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) e
 	if err := putAnswers(bulk, r.kept, r.at); err != nil {
 		return err
 	}
+	if err := putDeadlines(bulk, r.deadlines); err != nil {
+		return err
+	}
 	for _, e := range r.entries {
 		bulk.Query(upsertRegistry, e.Kind, e.ID, e.Position, e.Document)
 	}

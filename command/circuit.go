@@ -45,24 +45,27 @@ func (c circuit) hear(e *events.Event) circuit {
 	case *events.Accepted:
 		return c.accepted()
 	case *events.ResultPosted:
-		switch {
-		case data.Late:
-			return c // what became of its task was counted when that ended
-		case data.Outcome == events.OutcomeFailed:
-			return c.failed(e.Time)
-		case data.TaskStatus.Open():
-			return c.accepted()
-		}
-		return circuit{}
-	}
-	if e.Type == taskExpired {
+		return c.posted(e.Time, data.Outcome, data.TaskStatus, data.Late)
+	case *events.DelegationAnswered: // of the delegate's circuit
+		return c.posted(e.Time, data.Outcome, data.ChildStatus, data.Late || data.ResultID == "")
+	case *events.Expiry:
 		return c.failed(e.Time)
 	}
 	return c
 }
 
-// taskExpired is the type of the event that ends a task whose time is over.
-const taskExpired events.Type = "task.expired"
+// posted is the circuit after a result. What became of the task of a late one was counted when that ended.
+func (c circuit) posted(at time.Time, outcome events.Outcome, after events.TaskStatus, late bool) circuit {
+	switch {
+	case late:
+		return c
+	case outcome == events.OutcomeFailed:
+		return c.failed(at)
+	case after.Open():
+		return c.accepted()
+	}
+	return circuit{}
+}
 
 // offered makes the first task of a half-open circuit its probe.
 func (c circuit) offered(at time.Time) circuit {
@@ -106,18 +109,22 @@ func openFor(trips int) time.Duration {
 
 // hear lets an event count in its provider's circuit, at once, so that the next order of the same round sees it.
 func (r *round) hear(e *events.Event) {
-	if e.Provider == "" {
+	provider := e.Provider
+	if answered, ok := e.Data.(*events.DelegationAnswered); ok {
+		provider = answered.ChildProvider
+	}
+	if provider == "" {
 		return
 	}
-	before := r.registry.circuits[e.Provider]
+	before := r.registry.circuits[provider]
 	after := before.hear(e)
 	if after == before {
 		return
 	}
-	if _, ok := r.circuits[e.Provider]; !ok {
-		r.circuits[e.Provider] = before
+	if _, ok := r.circuits[provider]; !ok {
+		r.circuits[provider] = before
 	}
-	r.registry.setCircuit(e.Provider, after)
+	r.registry.setCircuit(provider, after)
 }
 
 // setCircuit keeps only circuits that have something to say.

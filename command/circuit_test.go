@@ -79,7 +79,13 @@ func TestCircuitOpensAfterFiveFailuresInARow(t *testing.T) {
 	require.Equal(t, c, fold(c, rejected, accepted, partial, late, offered(noon)), "none of these ends a row, or adds to it")
 	require.Equal(t, circuit{}, c.hear(completed(noon)), "a completed task ends the row")
 
-	expired := event(taskExpired, noon, &events.Closed{})
+	expired := event(events.TaskExpired, noon, &events.Expiry{Deadline: events.DeadlineAccept})
+	helped := event(events.TaskDelegationAnswered, noon, &events.DelegationAnswered{
+		ResultID: "1", Outcome: events.OutcomeCompleted, ChildStatus: events.TaskStatusCompleted,
+	})
+	require.Equal(t, circuit{}, c.hear(helped), "a delegate's result ends the delegate's row")
+	nobody := event(events.TaskDelegationAnswered, noon, &events.DelegationAnswered{Outcome: events.OutcomeFailed, ChildStatus: events.TaskStatusRejected})
+	require.Equal(t, c, c.hear(nobody), "what became of the delegate's task was counted when that ended")
 	c = c.hear(expired)
 	require.Equal(t, events.CircuitOpen, c.state())
 	require.False(t, c.asks(noon.Add(circuitShortest-time.Microsecond)))

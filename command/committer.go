@@ -51,7 +51,7 @@ type Committer struct {
 	logger  *slog.Logger
 	gate    Gate
 	queue   *queue
-	changed chan struct{} // the registry changed: unrouted orders may have a provider now
+	changed chan struct{} // the registry changed: waiting orders may have a provider now
 
 	others *others
 

@@ -46,9 +46,10 @@ func decodeOrder(body []byte, tenant string) (*Submission, error) {
 
 type orderReader struct {
 	*httpapi.Reader
-	s     *Submission
-	total int64 // as submitted; -1 when left out
-	given fields
+	s      *Submission
+	total  int64 // as submitted; -1 when left out
+	given  fields
+	lineID string // as the last line gave it
 }
 
 // fields are the required members that a document gave, rightly or wrongly.
@@ -173,6 +174,7 @@ func (r *orderReader) line(i int) {
 		switch name {
 		case "line_id":
 			r.ID(&line.LineID)
+			r.lineID = line.LineID
 		case "sku":
 			given |= hasSKU
 			r.text(&line.SKU, 1, maxRef)
@@ -272,10 +274,29 @@ func (r *orderReader) address(dst **events.Address) {
 // computeTotals adds up the lines and the order, and compares what was submitted as the total.
 func (r *orderReader) computeTotals() {
 	p := &r.s.Placed
-	sum, fits := p.Shipping, true
-	ids := make(map[string]bool, len(p.Lines))
+	fits := r.lineTotals()
+	sum := p.Shipping
 	for i := range p.Lines {
-		line := &p.Lines[i]
+		if fits {
+			sum, fits = add(sum, p.Lines[i].Total)
+		}
+	}
+	if !fits {
+		r.InvalidAt("/total", "the order's total is too large")
+		return
+	}
+	p.Total = sum
+	if r.total >= 0 && r.total != sum {
+		r.InvalidAt("/total", "differs from what the lines and shipping add up to: "+strconv.FormatInt(sum, 10))
+	}
+}
+
+// lineTotals computes each line's total; false when 64 bits do not hold one.
+func (r *orderReader) lineTotals() bool {
+	lines, fits := r.s.Placed.Lines, true
+	ids := make(map[string]bool, len(lines))
+	for i := range lines {
+		line := &lines[i]
 		at := "/lines/" + strconv.Itoa(i)
 		if ids[line.LineID] {
 			r.InvalidAt(at+"/line_id", "stands twice in the order")
@@ -289,18 +310,9 @@ func (r *orderReader) computeTotals() {
 			r.InvalidAt(at+"/discount", "is more than the line costs")
 		}
 		line.Total = total
-		if fits = fits && ok; fits {
-			sum, fits = add(sum, total)
-		}
+		fits = fits && ok
 	}
-	if !fits {
-		r.InvalidAt("/total", "the order's total is too large")
-		return
-	}
-	p.Total = sum
-	if r.total >= 0 && r.total != sum {
-		r.InvalidAt("/total", "differs from what the lines and shipping add up to: "+strconv.FormatInt(sum, 10))
-	}
+	return fits
 }
 
 // lineTotal is quantity x unit_price - discount + tax; false when 64 bits do not hold it.

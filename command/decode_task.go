@@ -239,6 +239,8 @@ func decodeRoute(body []byte, businessType string) (*events.Route, error) {
 			readSeconds(r, &route.AcceptWithin)
 		case "complete_within":
 			readSeconds(r, &route.CompleteIn)
+		case "cancel_within":
+			readSeconds(r, &route.CancelWithin)
 		case "max_attempts":
 			r.Int(&attempts, 0, 100)
 		default:

@@ -13,7 +13,7 @@ const (
 	roomAhead  = 20_000_000       // positions for which the log has partitions ready
 	houseEvery = 10 * time.Second // between looks at the log's room
 	dropEvery  = time.Hour        // between deletions of old answers
-	offerPage  = 500              // unrouted orders read at once
+	offerPage  = 500              // waiting orders read at once
 )
 
 // Housekeeper does what the write side needs beside commands: it keeps room in the log, forgets old answers, and offers orders
@@ -68,7 +68,7 @@ func (h *Housekeeper) try(ctx context.Context, what string, do func(context.Cont
 // offerDue offers what waits, if there may be something. It stays due until it was done.
 func (h *Housekeeper) offerDue(ctx context.Context) {
 	if h.due {
-		h.due = !h.try(ctx, "offer unrouted orders", h.offer)
+		h.due = !h.try(ctx, "offer waiting orders", h.offer)
 	}
 }
 
@@ -84,12 +84,12 @@ func (h *Housekeeper) forget(ctx context.Context) error {
 	return h.committer.store.forget(ctx, h.now().Add(-KeepAnswers))
 }
 
-// offer goes once through the orders that are unrouted now. Many are submitted at once, so that they share commits; where the
+// offer goes once through the orders that wait for a provider now. Many are submitted at once, so that they share commits; where the
 // queue is full they wait for room.
 func (h *Housekeeper) offer(ctx context.Context) error {
 	after := int64(0)
 	for {
-		page, err := h.committer.store.unrouted(ctx, after, offerPage)
+		page, err := h.committer.store.waiting(ctx, after, offerPage)
 		if err != nil || len(page) == 0 {
 			return err
 		}
@@ -100,7 +100,7 @@ func (h *Housekeeper) offer(ctx context.Context) error {
 	}
 }
 
-func (h *Housekeeper) offerAll(ctx context.Context, page []unroutedOrder) error {
+func (h *Housekeeper) offerAll(ctx context.Context, page []waitingOrder) error {
 	failed := make(chan error, len(page))
 	for _, order := range page {
 		go func() {

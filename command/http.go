@@ -35,10 +35,16 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 			Method: post, Path: "/v1/orders/batch", Scope: auth.ScopeOrdersWrite, Kinds: users, Class: httpapi.ClassBatch,
 			Handler: a.placeBatch, MaxBody: httpapi.NoLimit,
 		},
+		{Method: http.MethodPatch, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersWrite, Kinds: users, Handler: a.amendOrder},
+		{Method: post, Path: "/v1/orders/:id/cancel", Scope: auth.ScopeOrdersWrite, Kinds: users, Handler: a.cancelOrder},
+		{Method: http.MethodGet, Path: "/v1/state-machine", Public: true, Handler: stateMachine()},
 		{Method: post, Path: "/v1/tasks/:id/accept", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.acceptTask},
 		{Method: post, Path: "/v1/tasks/:id/reject", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.rejectTask},
 		{Method: post, Path: "/v1/tasks/:id/result", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.postResult},
 		{Method: put, Path: "/v1/providers/me/load", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.reportLoad},
+		{Method: post, Path: "/v1/tasks/:id/hold", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.holdTask},
+		{Method: post, Path: "/v1/tasks/:id/resume", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.resumeTask},
+		{Method: post, Path: "/v1/tasks/:id/delegate", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.delegateTask},
 		{Method: put, Path: "/v1/admin/tenants/:tenant", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putTenant},
 		{Method: put, Path: "/v1/admin/providers/:provider", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putProvider},
 		{Method: put, Path: "/v1/admin/routes/:business_type", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putRoute},
@@ -117,66 +123,4 @@ func (a *api) placeOrder(c echo.Context, who auth.Identity) error {
 		return err
 	}
 	return a.run(c, who, body, &PlaceOrder{Submission: *s, Traceparent: trace(c)})
-}
-
-// taskOf reads what all requests on a task have: its id, and the version they are meant for.
-func taskOf(c echo.Context, who auth.Identity) (onTask, error) {
-	id, err := httpapi.UUIDParam(c, "id")
-	if err != nil {
-		return onTask{}, err
-	}
-	version, _, err := httpapi.IfMatch(c)
-	if err != nil {
-		return onTask{}, err
-	}
-	return onTask{Provider: who.Provider, TaskID: id.String(), IfVersion: version, Traceparent: trace(c)}, nil
-}
-
-func (a *api) acceptTask(c echo.Context, who auth.Identity) error {
-	task, err := taskOf(c, who)
-	if err != nil {
-		return err
-	}
-	var body []byte
-	if c.Request().ContentLength != 0 { // a body may be left out, and has nothing to say
-		if body, err = httpapi.ReadJSON(c, httpapi.DefaultMaxBody); err != nil {
-			return err
-		}
-		if err := decodeNothing(body); err != nil {
-			return err
-		}
-	}
-	return a.run(c, who, body, &AcceptTask{task})
-}
-
-func (a *api) rejectTask(c echo.Context, who auth.Identity) error {
-	task, err := taskOf(c, who)
-	if err != nil {
-		return err
-	}
-	body, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
-	if err != nil {
-		return err
-	}
-	rejection, err := decodeRejection(body)
-	if err != nil {
-		return err
-	}
-	return a.run(c, who, body, &RejectTask{onTask: task, Rejection: rejection})
-}
-
-func (a *api) postResult(c echo.Context, who auth.Identity) error {
-	task, err := taskOf(c, who)
-	if err != nil {
-		return err
-	}
-	body, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
-	if err != nil {
-		return err
-	}
-	command := &PostResult{onTask: task}
-	if err := decodeResult(body, command); err != nil {
-		return err
-	}
-	return a.run(c, who, body, command)
 }

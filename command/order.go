@@ -12,20 +12,33 @@ import (
 )
 
 // Decision is what one command does to one order: the events it records are folded into the order at once, so that each is
-// decided on what the one before left. It does no I/O; position, time and ids come from outside.
+// decided on what the one before left. It does no I/O; position, time, registry and ids come from outside.
 type Decision struct {
 	Order  *events.Order // nil until order.placed is recorded
 	Events []events.Event
 
-	at       time.Time
-	position int64 // of the next event
-	trace    string
-	newID    func() string
+	registry   *Registry
+	at         time.Time
+	position   int64 // of the next event
+	trace      string
+	newID      func() string
+	cancelling bool // a cancellation of the order is under way
+}
+
+// decider is a command on an order.
+type decider interface {
+	// decide records what the command does to the decision's order: nothing where that is done already. It checks all before it
+	// records anything, so that a refused command leaves the order as it was. Its error is a *fault.Error, unless a recorded event
+	// does not fold.
+	decide(d *Decision) error
 }
 
 // NewDecision starts a decision on an order (nil: on a new one) whose first event will have the position.
-func NewDecision(order *events.Order, at time.Time, position int64, traceparent string) *Decision {
-	return &Decision{Order: order, at: at.UTC().Truncate(time.Microsecond), position: position, trace: traceparent, newID: newUUID}
+func NewDecision(order *events.Order, registry *Registry, at time.Time, position int64, traceparent string) *Decision {
+	return &Decision{
+		Order: order, registry: registry, at: at.UTC().Truncate(time.Microsecond), position: position, trace: traceparent, newID: newUUID,
+		cancelling: order != nil && order.Cancellation != nil && order.Cancellation.Status == events.CancellationRequested,
+	}
 }
 
 // newUUID makes a version 7 UUID (RFC 9562): ids that sort by time keep the indexes on them dense.
@@ -42,104 +55,113 @@ func (d *Decision) record(e events.Event) error {
 			e.BusinessType = d.Order.BusinessType
 		}
 	}
+	before := statusesOf(d.Order, &e)
 	order, err := events.Apply(d.Order, &e)
 	if err != nil {
 		return fmt.Errorf("fold what was decided: %w", err)
 	}
 	d.Order = order
+	if err := follows(before, statusesOf(order, &e), &e); err != nil {
+		return err
+	}
 	d.mark(&e)
 	d.Events = append(d.Events, e)
 	d.position++
 	return nil
 }
 
+// taskStatuses are those of the task that an event is about, and of the delegated one whose result it tells.
+type taskStatuses [2]events.TaskStatus
+
+func statusesOf(o *events.Order, e *events.Event) (s taskStatuses) {
+	if o == nil || e.TaskID == "" {
+		return s
+	}
+	if task := o.Task(e.TaskID); task != nil {
+		s[0] = task.Status
+	}
+	if answered, ok := e.Data.(*events.DelegationAnswered); ok {
+		if child := o.Task(answered.ChildTaskID); child != nil {
+			s[1] = child.Status
+		}
+	}
+	return s
+}
+
+// follows holds what was recorded against the table of transitions: nothing else may be.
+func follows(from, to taskStatuses, e *events.Event) error {
+	for i := range from {
+		if from[i] != to[i] && !events.Follows(from[i], e.Type, to[i]) {
+			return fmt.Errorf("%s takes a task from %q to %q, which is no transition", e.Type, from[i], to[i])
+		}
+	}
+	return nil
+}
+
 // mark writes the statuses that follow from the event into it, where they changed.
 func (d *Decision) mark(e *events.Event) {
+	standing := d.Order.Standing()
 	if e.Status == "" {
-		if s := statusOf(d.Order); s != d.Order.Status {
+		if s := standing.Status(); s != d.Order.Status {
 			e.Status, d.Order.Status = s, s
 		}
 	}
-	if s := fulfillmentOf(d.Order); s != d.Order.FulfillmentStatus {
+	if s := standing.Fulfillment(); s != d.Order.FulfillmentStatus {
 		e.FulfillmentStatus, d.Order.FulfillmentStatus = s, s
 	}
 }
 
-// sums adds up the lines' counters.
-func sums(o *events.Order) events.Quantities {
-	var q events.Quantities
-	for i := range o.Lines {
-		line := &o.Lines[i].Quantities
-		q.Ordered += line.Ordered
-		q.Assigned += line.Assigned
-		q.Accepted += line.Accepted
-		q.Fulfilled += line.Fulfilled
-		q.Rejected += line.Rejected
-		q.Cancelled += line.Cancelled
-		q.Returned += line.Returned
-	}
-	return q
+// tell records an event about a task, addressed to its provider.
+func (d *Decision) tell(task *events.Task, t events.Type, data any) error {
+	e := events.New(t, d.at, data)
+	e.Provider, e.TaskID, e.BusinessType = task.Provider, task.ID, task.BusinessType
+	return d.record(e)
 }
 
-// statusOf is the order's status as its lines and tasks have it.
-func statusOf(o *events.Order) events.OrderStatus {
-	q := sums(o)
-	if !anyOpen(o) {
-		switch {
-		case q.Open() > 0 && len(o.Tasks) == 0:
-			return events.OrderUnrouted
-		case q.Open() > 0:
-			return events.OrderActionRequired
-		case q.Fulfilled > 0:
-			return events.OrderStatusCompleted
-		case q.Rejected > 0:
-			return events.OrderStatusRejected
+// goOn does what follows from a task's end: what it leaves is offered to the next candidate, unless the order is being cancelled,
+// and an order that has come to its end is closed. before is the order's status as it was before the command.
+func (d *Decision) goOn(taskID string, before events.OrderStatus) error {
+	if d.Order.Task(taskID).DelegatedFrom != "" {
+		if err := d.passOn(taskID); err != nil {
+			return err
 		}
-		return events.OrderCancelled
+		return d.finish(before, "", "")
 	}
-	switch {
-	case q.Fulfilled > 0:
-		return events.OrderPartiallyCompleted
-	case q.Accepted > 0:
-		return events.OrderProcessing
-	}
-	return events.OrderRouted
-}
-
-func anyOpen(o *events.Order) bool {
-	for i := range o.Tasks {
-		if o.Tasks[i].Status.Open() {
-			return true
+	standing := d.Order.Standing()
+	if !standing.AnyOpenTask() && standing.Open() > 0 && !d.cancelling {
+		if err := d.offerNext(); err != nil {
+			return err
 		}
 	}
-	return false
+	return d.finish(before, "", "")
 }
 
-// fulfillmentOf is where the goods are, as the lines have it.
-func fulfillmentOf(o *events.Order) events.FulfillmentStatus {
-	q := sums(o)
-	switch {
-	case q.Fulfilled == 0:
-		return events.Unfulfilled
-	case q.Open() > 0:
-		return events.Partial
-	case q.Rejected+q.Cancelled > 0:
-		return events.Partial
+// finish ends a cancellation that nobody's answer is missing for, and records the fact that the order has come to its end, when
+// it just did.
+func (d *Decision) finish(before events.OrderStatus, reason, message string) error {
+	standing := d.Order.Standing()
+	if d.cancelling && !standing.AnyOpenTask() && standing.Open()+standing.Cancelled > 0 {
+		if c := d.Order.Cancellation; c != nil {
+			reason, message = c.Reason, c.Message
+		}
+		end := &events.OrderCancellation{Reason: reason, Message: message, Lines: openLines(d.Order)}
+		if err := d.record(events.New(events.OrderCancelled, d.at, end)); err != nil {
+			return err
+		}
 	}
-	return events.Fulfilled
-}
-
-// close records the fact that an order has come to its end, when it just did.
-func (d *Decision) close(before events.OrderStatus) error {
 	after := d.Order.Status
-	if after == before {
+	switch {
+	case after == before:
 		return nil
-	}
-	switch after {
-	case events.OrderStatusCompleted:
+	case after == events.OrderStatusCompleted:
 		return d.record(events.New(events.OrderCompleted, d.at, &events.Closed{}))
-	case events.OrderStatusRejected:
-		return d.record(events.New(events.OrderRejected, d.at, &events.Closed{Reason: "no unit was fulfilled"}))
+	case after == events.OrderStatusRejected:
+		return d.record(events.New(events.OrderRejected, d.at, &events.Closed{Reason: reasonNothing}))
+	case after == events.OrderStatusCancelled && !d.cancelling: // its providers cancelled all of it
+		end := &events.OrderCancellation{Reason: reasonNothing, Lines: []events.TaskQuantity{}}
+		return d.record(events.New(events.OrderCancelled, d.at, end))
 	}
 	return nil
 }
+
+const reasonNothing = "no unit was fulfilled"

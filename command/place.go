@@ -49,7 +49,7 @@ func (c *PlaceOrder) apply(r *round) (reply, error) {
 		return c.again(known)
 	}
 	d := r.decide(nil, c.Traceparent)
-	if err := d.place(&c.Submission, r.registry); err != nil {
+	if err := d.place(&c.Submission); err != nil {
 		return reply{}, err
 	}
 	state := r.place(d, &c.Submission)
@@ -67,16 +67,16 @@ func (c *PlaceOrder) again(known *orderState) (reply, error) {
 }
 
 // place records order.placed and the offers that follow from it.
-func (d *Decision) place(s *Submission, registry *Registry) error {
+func (d *Decision) place(s *Submission) error {
 	placed := s.Placed
 	placed.Lines = make([]events.PlacedLine, len(s.Placed.Lines))
 	for i, line := range s.Placed.Lines {
-		if p := registry.product(s.Tenant, line.SKU); p != nil {
+		if p := d.registry.product(s.Tenant, line.SKU); p != nil {
 			line.VendorID = p.VendorID
 		}
 		placed.Lines[i] = line
 	}
-	a := registry.assign(s.BusinessType, placed.Region, d.at, nil)
+	a := d.registry.assign(s.BusinessType, placed.Region, d.at, nil)
 	e := events.New(events.OrderPlaced, d.at, &placed)
 	e.Tenant, e.BusinessType, e.OrderID = s.Tenant, s.BusinessType, d.newID()
 	e.Status, e.FulfillmentStatus = events.OrderUnrouted, events.Unfulfilled
@@ -86,5 +86,5 @@ func (d *Decision) place(s *Submission, registry *Registry) error {
 	if err := d.record(e); err != nil {
 		return err
 	}
-	return d.offer(&a)
+	return d.offerOpen(&a)
 }

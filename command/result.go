@@ -37,38 +37,57 @@ func (c *PostResult) wants(w *wants) {
 }
 
 func (c *PostResult) apply(r *round) (reply, error) {
-	state, task, err := c.find(r)
-	if err != nil {
-		return reply{}, err
-	}
 	if known, ok := r.results[resultRef{c.Provider, c.Result.ResultID}]; ok {
-		if known != c.Hash {
-			return reply{}, fault.New(fault.ResultConflict, "result %q was posted before with other content", c.Result.ResultID)
-		}
-		return reply{status: http.StatusOK, order: state, task: c.TaskID, replayed: true}, nil
+		return c.again(r, known)
+	}
+	rep, err := c.run(r, c)
+	if err != nil {
+		return rep, err
+	}
+	rep.status = http.StatusCreated
+	r.post(c)
+	return rep, nil
+}
+
+// again answers a result whose id is known: with the task as it is now, when the content is the same.
+func (c *PostResult) again(r *round, known [sha256.Size]byte) (reply, error) {
+	state := r.byTask[c.TaskID]
+	if state == nil || state.order.Task(c.TaskID).Provider != c.Provider {
+		return reply{}, noTask()
+	}
+	if known != c.Hash {
+		return reply{}, fault.New(fault.ResultConflict, "result %q was posted before with other content", c.Result.ResultID)
+	}
+	return reply{status: http.StatusOK, order: state, task: c.TaskID, replayed: true}, nil
+}
+
+func (c *PostResult) decide(d *Decision) error {
+	task, err := c.find(d)
+	if err != nil {
+		return err
 	}
 	if err := c.allowed(task, events.ActionResult); err != nil {
-		return reply{}, err
+		return err
 	}
 	posted, err := complete(c.Result, task)
 	if err != nil {
-		return reply{}, err
+		return err
 	}
-	d := r.decide(state, c.Traceparent)
-	if err := d.post(task, posted); err != nil {
-		return reply{}, err
+	if posted.OccurredAt.IsZero() {
+		posted.OccurredAt = d.at
 	}
-	r.change(d, state)
-	r.post(c)
-	return reply{status: http.StatusCreated, order: state, task: c.TaskID}, nil
+	return d.post(task, posted)
 }
 
 // complete makes a result explicit: which quantity of which line had which outcome, and what the task is after it.
 func complete(posted events.ResultPosted, task *events.Task) (*events.ResultPosted, error) {
-	open := map[string]int64{}
-	left := int64(0)
+	open, left := map[string]int64{}, int64(0)
+	posted.Late = !task.Status.Open()
 	for _, line := range task.Lines {
 		open[line.LineID] = line.Open()
+		if posted.Late { // nothing is counted: what was given up meanwhile may be told as done
+			open[line.LineID] = line.Quantity
+		}
 		left += line.Open()
 	}
 	if err := checkLines(posted.Lines, open); err != nil {
@@ -76,6 +95,10 @@ func complete(posted events.ResultPosted, task *events.Task) (*events.ResultPost
 	}
 	if len(posted.Lines) == 0 {
 		posted.Lines = allLeft(task, posted.Outcome)
+	}
+	if posted.Late {
+		posted.TaskStatus = task.Status
+		return &posted, nil
 	}
 	for _, done := range posted.Lines {
 		left -= done.Quantity
@@ -90,11 +113,19 @@ func complete(posted events.ResultPosted, task *events.Task) (*events.ResultPost
 		posted.TaskStatus = events.TaskIncomplete
 		posted.Lines = append(posted.Lines, restOf(task, posted.Lines, events.LineRejected)...)
 	case left > 0:
-		posted.TaskStatus = events.TaskStatusAccepted
+		posted.TaskStatus = goesOn(task.Status)
 	default:
 		posted.TaskStatus = finalStatus(task, posted.Lines)
 	}
 	return &posted, nil
+}
+
+// goesOn is what a task is after a partial result.
+func goesOn(s events.TaskStatus) events.TaskStatus {
+	if s == events.TaskStatusOffered {
+		return events.TaskStatusAccepted
+	}
+	return s
 }
 
 // checkLines checks a result's lines against what the task has open and lowers open by them.
@@ -143,31 +174,44 @@ func restOf(task *events.Task, lines []events.ResultLine, outcome events.LineOut
 	return rest
 }
 
-// finalStatus is completed when the task fulfilled anything at all, incomplete otherwise.
+// finalStatus is completed when the task fulfilled anything at all; cancelled when its cancellation was asked for and all of it is;
+// incomplete otherwise.
 func finalStatus(task *events.Task, lines []events.ResultLine) events.TaskStatus {
+	cancelled := true
 	for _, done := range lines {
 		if done.Outcome == events.LineFulfilled {
 			return events.TaskStatusCompleted
 		}
+		cancelled = cancelled && done.Outcome == events.LineCancelled
 	}
 	for _, given := range task.Lines {
 		if given.Fulfilled > 0 {
 			return events.TaskStatusCompleted
 		}
+		cancelled = cancelled && given.Rejected == 0
+	}
+	if cancelled && task.Status == events.TaskCancelAsked {
+		return events.TaskStatusCancelled
 	}
 	return events.TaskIncomplete
 }
 
-// post records the result, and the order's end where it is the last one that was waited for.
+// post records the result, and what follows from the task's end where it is one.
 func (d *Decision) post(task *events.Task, posted *events.ResultPosted) error {
-	if posted.OccurredAt.IsZero() {
-		posted.OccurredAt = d.at
+	id, before, over := task.ID, d.Order.Status, !posted.Late && !posted.TaskStatus.Open()
+	if over {
+		if err := d.endDelegates(id); err != nil {
+			return err
+		}
 	}
-	e := events.New(events.TaskResultPosted, d.at, posted)
-	e.Provider, e.TaskID, e.BusinessType = task.Provider, task.ID, task.BusinessType
-	before := d.Order.Status
-	if err := d.record(e); err != nil {
+	if task.DelegatedFrom != "" {
+		return d.answer(id, posted)
+	}
+	if err := d.tell(task, events.TaskResultPosted, posted); err != nil {
 		return err
 	}
-	return d.close(before)
+	if !over {
+		return nil
+	}
+	return d.goOn(id, before)
 }

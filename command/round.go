@@ -74,6 +74,8 @@ type round struct {
 	// circuits are those that this round changed, as they were before it.
 	circuits map[string]circuit
 	reports  map[string]loadReport // by provider
+	// deadlines are those of the tasks that this round changed; zero: none any more.
+	deadlines map[string]deadline
 }
 
 type taskRow struct{ id, orderID, provider string }
@@ -84,6 +86,7 @@ func newRound(from head, at time.Time, registry *Registry) *round {
 		orders: map[string]*orderState{}, byRef: map[orderRef]*orderState{}, byTask: map[string]*orderState{},
 		results: map[resultRef][sha256.Size]byte{}, answers: map[keyRef]storedAnswer{}, loads: map[string]int64{},
 		circuits: map[string]circuit{}, reports: map[string]loadReport{},
+		deadlines: map[string]deadline{},
 	}
 }
 
@@ -96,7 +99,20 @@ func (r *round) decide(state *orderState, traceparent string) *Decision {
 	if state != nil {
 		order = state.order
 	}
-	return NewDecision(order, r.at, r.next(), traceparent)
+	return NewDecision(order, r.registry, r.at, r.next(), traceparent)
+}
+
+// run decides a command on an order and takes over what it did. It tells whether that was nothing.
+func (r *round) run(state *orderState, traceparent string, command decider) (replayed bool, err error) {
+	d := r.decide(state, traceparent)
+	if err := command.decide(d); err != nil {
+		return false, err
+	}
+	if len(d.Events) == 0 {
+		return true, nil
+	}
+	r.change(d, state)
+	return false, nil
 }
 
 // know makes an order that was loaded findable.
@@ -133,18 +149,37 @@ func (r *round) change(d *Decision, state *orderState) {
 
 // account notes what follows from an event beside the order's document.
 func (r *round) account(e *events.Event, state *orderState) {
+	if e.TaskID == "" {
+		return
+	}
+	r.remind(state.order.Task(e.TaskID), e.Type == events.TaskOffered)
 	switch data := e.Data.(type) {
 	case *events.Offered:
 		r.tasks = append(r.tasks, taskRow{e.TaskID, e.OrderID, e.Provider})
 		r.byTask[e.TaskID] = state
 		r.load(e.Provider, 1)
-	case *events.Rejection:
+	case *events.Rejection, *events.Expiry, *events.Withdrawal:
 		r.load(e.Provider, -1)
 	case *events.ResultPosted:
 		if !data.TaskStatus.Open() && !data.Late {
 			r.load(e.Provider, -1)
 		}
+	case *events.DelegationAnswered:
+		r.remind(state.order.Task(data.ChildTaskID), false)
+		if !data.ChildStatus.Open() && !data.Late && data.ResultID != "" {
+			r.load(data.ChildProvider, -1)
+		}
 	}
+}
+
+// remind notes when a task, which may be fresh from this round, is to be looked at. A task that never had a deadline has none to be
+// noted or taken away.
+func (r *round) remind(task *events.Task, fresh bool) {
+	if task.AcceptBy.IsZero() && task.CompleteBy.IsZero() && task.AnswerBy.IsZero() {
+		return
+	}
+	due, _ := task.Due()
+	r.deadlines[task.ID] = deadline{at: due, fresh: fresh || r.deadlines[task.ID].fresh}
 }
 
 // load counts at once, so that the next order of the same round sees it; a round that fails is counted back.

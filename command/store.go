@@ -189,24 +189,26 @@ func takeResults(rows pgx.Rows, r *round) error {
 	return err
 }
 
-const selectUnrouted = `SELECT id::text, position FROM orders WHERE status = 'unrouted' AND position > $1 ORDER BY position LIMIT $2`
+const selectWaiting = `
+SELECT id::text, position FROM orders
+WHERE status IN ('unrouted', 'action_required', 'expired') AND position > $1 ORDER BY position LIMIT $2`
 
-type unroutedOrder struct {
+type waitingOrder struct {
 	id       string
 	position int64
 }
 
-// unrouted lists orders that no provider matched, oldest first, after a position.
-func (s *store) unrouted(ctx context.Context, after int64, limit int) ([]unroutedOrder, error) {
-	rows, err := s.pool.Query(ctx, selectUnrouted, after, limit)
+// waiting lists orders that may have units which no provider has in hand, oldest first, after a position.
+func (s *store) waiting(ctx context.Context, after int64, limit int) ([]waitingOrder, error) {
+	rows, err := s.pool.Query(ctx, selectWaiting, after, limit)
 	if err != nil {
-		return nil, fmt.Errorf("list unrouted orders: %w", err)
+		return nil, fmt.Errorf("list waiting orders: %w", err)
 	}
-	orders, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o unroutedOrder, err error) {
+	orders, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o waitingOrder, err error) {
 		return o, row.Scan(&o.id, &o.position)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list unrouted orders: %w", err)
+		return nil, fmt.Errorf("list waiting orders: %w", err)
 	}
 	return orders, nil
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/fault"
@@ -17,14 +18,24 @@ type onTask struct {
 
 func (c *onTask) wants(w *wants) { w.tasks = append(w.tasks, c.TaskID) }
 
-// find gives the task and its order. A task of somebody else is not found.
-func (c *onTask) find(r *round) (*orderState, *events.Task, error) {
-	if state := r.byTask[c.TaskID]; state != nil {
-		if task := state.order.Task(c.TaskID); task != nil && task.Provider == c.Provider {
-			return state, task, nil
-		}
+func noTask() error { return fault.New(fault.NotFound, "no such task") }
+
+// run decides a command on the task's order.
+func (c *onTask) run(r *round, command decider) (reply, error) {
+	state := r.byTask[c.TaskID]
+	if state == nil {
+		return reply{}, noTask()
 	}
-	return nil, nil, fault.New(fault.NotFound, "no such task")
+	replayed, err := r.run(state, c.Traceparent, command)
+	return reply{status: http.StatusOK, order: state, task: c.TaskID, replayed: replayed}, err
+}
+
+// find gives the task. One of somebody else is not found.
+func (c *onTask) find(d *Decision) (*events.Task, error) {
+	if task := d.Order.Task(c.TaskID); task != nil && task.Provider == c.Provider {
+		return task, nil
+	}
+	return nil, noTask()
 }
 
 // allowed checks the version and that the task's status lets the provider do it.
@@ -32,108 +43,68 @@ func (c *onTask) allowed(task *events.Task, action events.Action) error {
 	if c.IfVersion != 0 && c.IfVersion != task.Version {
 		return fault.New(fault.VersionMismatch, "the task is at version %d", task.Version).With("version", task.Version)
 	}
-	for _, a := range task.SupportedActions {
-		if a == action {
-			return nil
-		}
+	if slices.Contains(task.SupportedActions, action) {
+		return nil
 	}
 	return fault.New(fault.TaskState, "a task that is %s cannot be given %q", task.Status, action).
-		With("status", task.Status).With("supported_actions", task.SupportedActions)
+		With("task_status", task.Status).With("supported_actions", task.SupportedActions)
 }
 
-// AcceptTask says that the provider takes the task on.
+// AcceptTask says that the provider takes the task on or, where the user wants it cancelled, agrees to that.
 type AcceptTask struct{ onTask }
 
-func (c *AcceptTask) apply(r *round) (reply, error) {
-	state, task, err := c.find(r)
+func (c *AcceptTask) apply(r *round) (reply, error) { return c.run(r, c) }
+
+func (c *AcceptTask) decide(d *Decision) error {
+	task, err := c.find(d)
 	if err != nil {
-		return reply{}, err
+		return err
 	}
-	if task.Status == events.TaskStatusAccepted && c.IfVersion == 0 {
-		return reply{status: http.StatusOK, order: state, task: task.ID, replayed: true}, nil
+	agreed := task.Cancelled != nil && task.Cancelled.Reason == events.WithdrawnAgreed
+	if c.IfVersion == 0 && (task.Status == events.TaskStatusAccepted || agreed) {
+		return nil
 	}
 	if err := c.allowed(task, events.ActionAccept); err != nil {
-		return reply{}, err
+		return err
 	}
-	d := r.decide(state, c.Traceparent)
-	if err := d.accept(task); err != nil {
-		return reply{}, err
+	if task.Status == events.TaskCancelAsked {
+		return d.withdraw(task, &events.Withdrawal{Reason: events.WithdrawnAgreed})
 	}
-	r.change(d, state)
-	return reply{status: http.StatusOK, order: state, task: c.TaskID}, nil
+	return d.tell(task, events.TaskAccepted, &events.Accepted{})
 }
 
-func (d *Decision) accept(task *events.Task) error {
-	e := events.New(events.TaskAccepted, d.at, &events.Accepted{})
-	e.Provider, e.TaskID, e.BusinessType = task.Provider, task.ID, task.BusinessType
-	return d.record(e)
-}
-
-// RejectTask says that the provider will not do the task. It is offered to the next candidate.
+// RejectTask says that the provider will not do the task, which is then offered to the next candidate, or, where the user wants it
+// cancelled, that it is too late for that.
 type RejectTask struct {
 	onTask
 	Rejection events.Rejection
 }
 
-func (c *RejectTask) apply(r *round) (reply, error) {
-	state, task, err := c.find(r)
-	if err != nil {
-		return reply{}, err
-	}
-	if task.Rejected != nil && *task.Rejected == c.Rejection && c.IfVersion == 0 {
-		return reply{status: http.StatusOK, order: state, task: task.ID, replayed: true}, nil
-	}
-	if err := c.allowed(task, events.ActionReject); err != nil {
-		return reply{}, err
-	}
-	d := r.decide(state, c.Traceparent)
-	if err := d.reject(task, &c.Rejection, r.registry); err != nil {
-		return reply{}, err
-	}
-	r.change(d, state)
-	return reply{status: http.StatusOK, order: state, task: c.TaskID}, nil
-}
+func (c *RejectTask) apply(r *round) (reply, error) { return c.run(r, c) }
 
-// reject records the rejection and offers what is still to be done to the next candidate, where nobody else has it.
-func (d *Decision) reject(task *events.Task, rejection *events.Rejection, registry *Registry) error {
-	businessType, attempt := task.BusinessType, task.Attempt
-	e := events.New(events.TaskRejected, d.at, rejection)
-	e.Provider, e.TaskID, e.BusinessType = task.Provider, task.ID, businessType
-	before := d.Order.Status
-	if err := d.record(e); err != nil {
+func (c *RejectTask) decide(d *Decision) error {
+	task, err := c.find(d)
+	if err != nil {
 		return err
 	}
-	limit := registry.route(businessType, d.Order.Region).MaxAttempts
-	if !anyOpen(d.Order) && (limit == 0 || attempt < limit) {
-		a := registry.assign(businessType, d.Order.Region, d.at, barredOf(d.Order))
-		if err := d.offer(&a); err != nil {
-			return err
-		}
+	refusal := events.Refusal{ReasonCode: c.Rejection.ReasonCode, Message: c.Rejection.Message}
+	rejected := task.Rejected != nil && *task.Rejected == c.Rejection
+	refused := task.Status == events.TaskCancelRefused && *task.Refused == refusal
+	if c.IfVersion == 0 && (rejected || refused) {
+		return nil
 	}
-	return d.close(before)
-}
-
-// OfferOrder offers an unrouted order to the providers that match by now. It does nothing to any other order.
-type OfferOrder struct{ OrderID string }
-
-func (c *OfferOrder) wants(w *wants) { w.orders = append(w.orders, c.OrderID) }
-
-func (c *OfferOrder) apply(r *round) (reply, error) {
-	state, ok := r.orders[c.OrderID]
-	if !ok {
-		return reply{}, fault.New(fault.NotFound, "no such order")
+	if err := c.allowed(task, events.ActionReject); err != nil {
+		return err
 	}
-	if state.order.Status != events.OrderUnrouted {
-		return reply{status: http.StatusOK, order: state, replayed: true}, nil
+	if task.Status == events.TaskCancelAsked {
+		return d.tell(task, events.TaskCancellationRefused, &refusal)
 	}
-	a := r.registry.assign(state.order.BusinessType, state.order.Region, r.at, barredOf(state.order))
-	if len(a.providers) == 0 {
-		return reply{status: http.StatusOK, order: state, replayed: true}, nil
+	before := d.Order.Status
+	if err := d.endDelegates(c.TaskID); err != nil {
+		return err
 	}
-	d := r.decide(state, "")
-	if err := d.offer(&a); err != nil {
-		return reply{}, err
+	if err := d.tell(task, events.TaskRejected, &c.Rejection); err != nil {
+		return err
 	}
-	r.change(d, state)
-	return reply{status: http.StatusOK, order: state}, nil
+	return d.goOn(c.TaskID, before)
 }

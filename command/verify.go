@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -52,6 +53,7 @@ type verifier struct {
 	passes   uint32
 	pass     uint32
 	orders   map[string]*folded
+	due      map[string]time.Time // when this pass's tasks are to be looked at
 }
 
 type folded struct {
@@ -77,7 +79,11 @@ func (s *verifier) run(ctx context.Context) error {
 		if err := s.fold(ctx, head); err != nil {
 			return err
 		}
+		s.due = map[string]time.Time{}
 		if err := s.compare(ctx); err != nil {
+			return err
+		}
+		if err := s.compareDeadlines(ctx); err != nil {
 			return err
 		}
 	}
@@ -220,6 +226,7 @@ func (s *verifier) check(id string, version int64, status string, p int64, open 
 	}
 	delete(s.orders, id)
 	s.v.Orders++
+	s.expect(want.order)
 	encoded, err := want.order.Encode()
 	switch {
 	case err != nil:

@@ -33,18 +33,43 @@ func Apply(o *Order, e *Event) (*Order, error) {
 
 func (o *Order) change(e *Event) error {
 	switch data := e.Data.(type) {
-	case *Offered:
-		return o.offer(e, data)
-	case *Accepted:
-		return o.accept(e)
-	case *Rejection:
-		return o.reject(e, data)
-	case *ResultPosted:
-		return o.post(e, data)
+	case *Amended:
+		return o.amend(data)
+	case *OrderCancellation:
+		return o.cancel(e, data)
 	case *Closed:
 		return nil
+	case *Offered:
+		return o.offer(e, data)
 	}
-	return fmt.Errorf("%w: payload %T", ErrUnknown, e.Data)
+	task := o.Task(e.TaskID)
+	if task == nil {
+		return fmt.Errorf("no task %s", e.TaskID)
+	}
+	if err := o.changeTask(e, task); err != nil {
+		return err
+	}
+	o.settleCancellation()
+	return nil
+}
+
+func (o *Order) changeTask(e *Event, task *Task) error {
+	switch data := e.Data.(type) {
+	case *Accepted:
+		o.takeOn(e, task)
+		o.move(e, task, TaskStatusAccepted)
+		return nil
+	case *Rejection:
+		o.release(task)
+		task.Rejected = data
+		o.move(e, task, TaskStatusRejected)
+		return nil
+	case *ResultPosted:
+		return o.post(e, task, data)
+	case *DelegationAnswered:
+		return o.answer(e, task, data)
+	}
+	return o.turn(e, task)
 }
 
 // settle takes over what every event carries.
@@ -80,44 +105,57 @@ func (o *Order) offer(e *Event, data *Offered) error {
 	task := Task{
 		ID: e.TaskID, OrderID: o.ID, Provider: e.Provider, BusinessType: e.BusinessType, Attempt: data.Attempt,
 		AcceptBy: data.AcceptBy, CompleteBy: data.CompleteBy, OfferedAt: e.Time, DelegatedFrom: data.DelegatedFrom,
+		Delegation: data.Delegation, Depth: data.Depth, Payload: data.Payload, Note: data.Note,
 		Lines: make([]TaskLine, len(data.Lines)), Routing: data.Routing,
 	}
 	for i, given := range data.Lines {
-		line := o.Line(given.LineID)
-		if line == nil {
+		if o.Line(given.LineID) == nil {
 			return fmt.Errorf("task %s has line %q, the order has not", e.TaskID, given.LineID)
 		}
 		task.Lines[i] = TaskLine{TaskQuantity: given}
-		line.Quantities.Assigned += given.Quantity
 	}
-	task.move(e, TaskStatusOffered)
+	if data.DelegatedFrom == "" {
+		for _, given := range data.Lines {
+			o.Line(given.LineID).Quantities.Assigned += given.Quantity
+		}
+	} else if err := o.handOver(&task); err != nil { // its units stay with the delegator's task
+		return err
+	}
 	o.Tasks = append(o.Tasks, task)
-	o.sync(e, SyncPending)
+	o.move(e, &o.Tasks[len(o.Tasks)-1], TaskStatusOffered)
 	return nil
 }
 
 // move sets a task's status and what follows from it.
-func (t *Task) move(e *Event, s TaskStatus) {
+func (o *Order) move(e *Event, t *Task, s TaskStatus) {
+	if t.Status == TaskOnHold && s != TaskOnHold {
+		t.Hold.Until = e.Time
+	}
 	t.Status = s
 	t.SupportedActions = s.Actions()
+	t.touch(e)
+	if parent := o.Task(t.DelegatedFrom); parent != nil {
+		if d := parent.delegation(t.ID); d != nil && d.Status != s {
+			d.Status = s
+			parent.touch(e)
+		}
+	}
+	o.sync(e, t.Provider, syncOf(s))
+}
+
+// touch notes that the task's document is another than it was.
+func (t *Task) touch(e *Event) {
 	t.Version++
 	t.UpdatedAt = e.Time
 }
 
-func (o *Order) accept(e *Event) error {
-	task := o.Task(e.TaskID)
-	if task == nil {
-		return fmt.Errorf("no task %s", e.TaskID)
-	}
-	o.takeOn(task)
-	task.move(e, TaskStatusAccepted)
-	o.sync(e, Syncing)
-	return nil
-}
-
 // takeOn counts a task's lines as accepted, once.
-func (o *Order) takeOn(task *Task) {
-	if task.Status != TaskStatusOffered {
+func (o *Order) takeOn(e *Event, task *Task) {
+	if !task.AcceptedAt.IsZero() {
+		return
+	}
+	task.AcceptedAt = e.Time
+	if task.DelegatedFrom != "" {
 		return
 	}
 	for _, given := range task.Lines {
@@ -125,59 +163,55 @@ func (o *Order) takeOn(task *Task) {
 	}
 }
 
-func (o *Order) reject(e *Event, data *Rejection) error {
-	task := o.Task(e.TaskID)
-	if task == nil {
-		return fmt.Errorf("no task %s", e.TaskID)
+// release takes from a task what it still has open.
+func (o *Order) release(task *Task) {
+	if task.DelegatedFrom != "" {
+		return
 	}
 	for _, given := range task.Lines {
 		q := &o.Line(given.LineID).Quantities
 		q.Assigned -= given.Open()
-		if task.Status == TaskStatusAccepted {
+		if !task.AcceptedAt.IsZero() {
 			q.Accepted -= given.Open()
 		}
 	}
-	task.Rejected = data
-	task.move(e, TaskStatusRejected)
-	o.sync(e, SyncFailed)
-	return nil
 }
 
-func (o *Order) post(e *Event, data *ResultPosted) error {
-	task := o.Task(e.TaskID)
-	if task == nil {
-		return fmt.Errorf("no task %s", e.TaskID)
+func (o *Order) post(e *Event, task *Task, data *ResultPosted) error {
+	result := Result{
+		ResultID: data.ResultID, TaskID: e.TaskID, Provider: e.Provider, Outcome: data.Outcome, Lines: data.Lines,
+		Tracking: emptyNotNil(data.Tracking), Payload: data.Payload, OccurredAt: data.OccurredAt, PostedAt: e.Time, Late: data.Late,
 	}
-	o.takeOn(task)
+	if data.Late { // kept, and nothing else
+		o.Results = append(o.Results, result)
+		return nil
+	}
+	o.takeOn(e, task)
 	for _, done := range data.Lines {
-		if err := o.count(task, done, data.Late); err != nil {
+		if err := o.count(task, done); err != nil {
 			return err
 		}
 	}
-	o.Results = append(o.Results, Result{
-		ResultID: data.ResultID, TaskID: e.TaskID, Provider: e.Provider, Outcome: data.Outcome, Lines: data.Lines,
-		Tracking: emptyNotNil(data.Tracking), Payload: data.Payload, OccurredAt: data.OccurredAt, PostedAt: e.Time, Late: data.Late,
-	})
-	task.move(e, data.TaskStatus)
-	o.sync(e, syncOf(data.TaskStatus))
+	o.Results = append(o.Results, result)
+	o.move(e, task, data.TaskStatus)
 	return nil
 }
 
 // count books a line's outcome on the task and on the order. Where several tasks hold the same line (policy all), the order
-// counts a unit once: the first outcome of it stands. A late result is kept but counts nothing.
-func (o *Order) count(task *Task, done ResultLine, late bool) error {
+// counts a unit once: the first outcome of it stands. Of a delegated task nothing is booked on the order.
+func (o *Order) count(task *Task, done ResultLine) error {
 	i := slices.IndexFunc(task.Lines, func(l TaskLine) bool { return l.LineID == done.LineID })
 	if i < 0 {
 		return fmt.Errorf("task %s has no line %q", task.ID, done.LineID)
-	}
-	if late {
-		return nil
 	}
 	given := &task.Lines[i]
 	if done.Quantity < 1 || done.Quantity > given.Open() {
 		return fmt.Errorf("line %q of task %s: %d of %d open", done.LineID, task.ID, done.Quantity, given.Open())
 	}
-	q := &o.Line(done.LineID).Quantities
+	q := &Quantities{}
+	if task.DelegatedFrom == "" {
+		q = &o.Line(done.LineID).Quantities
+	}
 	counted := min(done.Quantity, q.Open())
 	switch done.Outcome {
 	case LineFulfilled:
@@ -195,20 +229,23 @@ func (o *Order) count(task *Task, done ResultLine, late bool) error {
 	return nil
 }
 
+// syncOf is how far a provider is whose task has a status.
 func syncOf(s TaskStatus) SyncState {
 	switch s {
-	case TaskStatusCompleted:
+	case TaskStatusOffered:
+		return SyncPending
+	case TaskStatusCompleted, TaskStatusCancelled:
 		return Synced
-	case TaskIncomplete, TaskStatusRejected:
+	case TaskIncomplete, TaskStatusRejected, TaskStatusExpired:
 		return SyncFailed
 	}
 	return Syncing
 }
 
-// sync notes how far the event's provider is.
-func (o *Order) sync(e *Event, s SyncState) {
-	entry := SyncStatus{Party: e.Provider, Kind: "provider", Status: s, Since: e.Time, Position: e.Position}
-	i := slices.IndexFunc(o.SyncStatus, func(have SyncStatus) bool { return have.Party == e.Provider && have.Kind == "provider" })
+// sync notes how far a provider is.
+func (o *Order) sync(e *Event, provider string, s SyncState) {
+	entry := SyncStatus{Party: provider, Kind: "provider", Status: s, Since: e.Time, Position: e.Position}
+	i := slices.IndexFunc(o.SyncStatus, func(have SyncStatus) bool { return have.Party == provider && have.Kind == "provider" })
 	if i < 0 {
 		o.SyncStatus = append(o.SyncStatus, entry)
 		return

@@ -30,7 +30,7 @@ func sizeOf(e *Event) int {
 	case *Placed:
 		return header + 512 + line*len(data.Lines)
 	case *Offered:
-		return header + 256 + 48*len(data.Lines) + 96*len(data.Routing.Candidates)
+		return header + 256 + 48*len(data.Lines) + 96*len(data.Routing.Candidates) + len(data.Payload)
 	case *ResultPosted:
 		return header + 256 + 64*len(data.Lines) + len(data.Payload)
 	}
@@ -118,6 +118,10 @@ func (w *writer) offered(o *Offered) {
 	w.timeIf("accept_by", o.AcceptBy)
 	w.timeIf("complete_by", o.CompleteBy)
 	w.textIf("delegated_from", o.DelegatedFrom)
+	w.numberIf("delegation", int64(o.Delegation))
+	w.numberIf("depth", int64(o.Depth))
+	w.rawIf("payload", o.Payload)
+	w.textIf("note", o.Note)
 	w.routing(&o.Routing)
 	w.close('}')
 }

@@ -20,6 +20,9 @@ func (o *Order) Encode() ([]byte, error) {
 	w.time("updated_at", o.UpdatedAt)
 	w.customer(o.Customer)
 	w.rawIf("attributes", o.Attributes)
+	if o.Cancellation != nil {
+		w.any("cancellation", o.Cancellation)
+	}
 	list(w, "lines", o.Lines, w.line)
 	list(w, "sync_status", o.SyncStatus, w.syncStatus)
 	list(w, "tasks", o.Tasks, w.task)
@@ -73,9 +76,15 @@ func (w *writer) task(t *Task) {
 	w.number("attempt", int64(t.Attempt))
 	w.timeIf("accept_by", t.AcceptBy)
 	w.timeIf("complete_by", t.CompleteBy)
+	w.timeIf("answer_by", t.AnswerBy)
 	w.time("offered_at", t.OfferedAt)
+	w.timeIf("accepted_at", t.AcceptedAt)
 	w.time("updated_at", t.UpdatedAt)
 	w.textIf("delegated_from", t.DelegatedFrom)
+	w.numberIf("delegation", int64(t.Delegation))
+	w.numberIf("depth", int64(t.Depth))
+	w.rawIf("payload", t.Payload)
+	w.textIf("note", t.Note)
 	list(w, "lines", t.Lines, func(l *TaskLine) {
 		w.open('{')
 		w.text("line_id", l.LineID)
@@ -85,11 +94,31 @@ func (w *writer) task(t *Task) {
 		w.number("cancelled", l.Cancelled)
 		w.close('}')
 	})
+	w.turns(t)
+	w.routing(&t.Routing)
+	w.close('}')
+}
+
+// turns writes what most tasks do not have.
+func (w *writer) turns(t *Task) {
 	if t.Rejected != nil {
 		w.any("rejected", t.Rejected)
 	}
-	w.routing(&t.Routing)
-	w.close('}')
+	if t.Expired != nil {
+		w.any("expired", t.Expired)
+	}
+	if t.Hold != nil {
+		w.any("hold", t.Hold)
+	}
+	if t.Cancelled != nil {
+		w.any("cancelled", t.Cancelled)
+	}
+	if t.Refused != nil {
+		w.any("cancellation_refused", t.Refused)
+	}
+	if len(t.Delegations) > 0 {
+		w.any("delegations", t.Delegations)
+	}
 }
 
 func (w *writer) result(r *Result) {

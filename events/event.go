@@ -19,18 +19,29 @@ type Type string
 
 // The event types of this version.
 const (
-	OrderPlaced      Type = "order.placed"
-	OrderCompleted   Type = "order.completed"
-	OrderRejected    Type = "order.rejected"
-	TaskOffered      Type = "task.offered"
-	TaskAccepted     Type = "task.accepted"
-	TaskRejected     Type = "task.rejected"
-	TaskResultPosted Type = "task.result_posted"
-	TenantChanged    Type = "tenant.changed"
-	ProviderChanged  Type = "provider.changed"
-	RouteChanged     Type = "route.changed"
-	ProductChanged   Type = "product.changed"
-	VendorChanged    Type = "vendor.changed"
+	OrderPlaced               Type = "order.placed"
+	OrderAmended              Type = "order.amended"
+	OrderCancelled            Type = "order.cancelled"
+	OrderCompleted            Type = "order.completed"
+	OrderRejected             Type = "order.rejected"
+	TaskOffered               Type = "task.offered"
+	TaskAccepted              Type = "task.accepted"
+	TaskRejected              Type = "task.rejected"
+	TaskResultPosted          Type = "task.result_posted"
+	TaskAmended               Type = "task.amended" // the order was, while the task was open
+	TaskExpired               Type = "task.expired"
+	TaskHeld                  Type = "task.held"
+	TaskResumed               Type = "task.resumed"
+	TaskCancelled             Type = "task.cancelled"
+	TaskCancellationRequested Type = "task.cancellation_requested"
+	TaskCancellationRefused   Type = "task.cancellation_refused"
+	TaskDelegated             Type = "task.delegated"
+	TaskDelegationAnswered    Type = "task.delegation_answered"
+	TenantChanged             Type = "tenant.changed"
+	ProviderChanged           Type = "provider.changed"
+	RouteChanged              Type = "route.changed"
+	ProductChanged            Type = "product.changed"
+	VendorChanged             Type = "vendor.changed"
 )
 
 // ErrUnknown says that this version of the code does not know the event's type or its schema version: it was written by a
@@ -64,32 +75,40 @@ type schema struct {
 	empty   func() any
 }
 
+func of[T any](version int) schema { return schema{version, func() any { return new(T) }} }
+
+// schemas tells what each type's payload is.
+//
+//nolint:gochecknoglobals // a table that nothing changes
+var schemas = map[Type]schema{
+	OrderPlaced:               of[Placed](1),
+	OrderAmended:              of[Amended](1),
+	OrderCancelled:            of[OrderCancellation](1),
+	OrderCompleted:            of[Closed](1),
+	OrderRejected:             of[Closed](1),
+	TaskOffered:               of[Offered](1),
+	TaskAccepted:              of[Accepted](1),
+	TaskRejected:              of[Rejection](1),
+	TaskResultPosted:          of[ResultPosted](1),
+	TaskAmended:               of[TaskAmendment](1),
+	TaskExpired:               of[Expiry](1),
+	TaskHeld:                  of[Held](1),
+	TaskResumed:               of[Resumed](1),
+	TaskCancelled:             of[Withdrawal](1),
+	TaskCancellationRequested: of[CancellationAsked](1),
+	TaskCancellationRefused:   of[Refusal](1),
+	TaskDelegated:             of[Delegated](1),
+	TaskDelegationAnswered:    of[DelegationAnswered](1),
+	TenantChanged:             of[Tenant](1),
+	ProviderChanged:           of[Provider](1),
+	RouteChanged:              of[Route](1),
+	ProductChanged:            of[Product](1),
+	VendorChanged:             of[Vendor](1),
+}
+
 func schemaOf(t Type) (schema, bool) {
-	switch t {
-	case OrderPlaced:
-		return schema{1, func() any { return new(Placed) }}, true
-	case OrderCompleted, OrderRejected:
-		return schema{1, func() any { return new(Closed) }}, true
-	case TaskOffered:
-		return schema{1, func() any { return new(Offered) }}, true
-	case TaskAccepted:
-		return schema{1, func() any { return new(Accepted) }}, true
-	case TaskRejected:
-		return schema{1, func() any { return new(Rejection) }}, true
-	case TaskResultPosted:
-		return schema{1, func() any { return new(ResultPosted) }}, true
-	case TenantChanged:
-		return schema{1, func() any { return new(Tenant) }}, true
-	case ProviderChanged:
-		return schema{1, func() any { return new(Provider) }}, true
-	case RouteChanged:
-		return schema{1, func() any { return new(Route) }}, true
-	case ProductChanged:
-		return schema{1, func() any { return new(Product) }}, true
-	case VendorChanged:
-		return schema{1, func() any { return new(Vendor) }}, true
-	}
-	return schema{}, false
+	s, ok := schemas[t]
+	return s, ok
 }
 
 // Types lists all event types that this version writes and reads.
@@ -97,6 +116,8 @@ func Types() []Type {
 	return []Type{
 		OrderPlaced, OrderCompleted, OrderRejected, TaskOffered, TaskAccepted, TaskRejected, TaskResultPosted,
 		TenantChanged, ProviderChanged, RouteChanged, ProductChanged, VendorChanged,
+		OrderAmended, OrderCancelled, TaskAmended, TaskExpired, TaskHeld, TaskResumed, TaskCancelled,
+		TaskCancellationRequested, TaskCancellationRefused, TaskDelegated, TaskDelegationAnswered,
 	}
 }
 

@@ -6,30 +6,6 @@ import (
 	"time"
 )
 
-// OrderStatus is where an order's processing stands.
-type OrderStatus string
-
-// The order statuses. The side states are Unrouted, ActionRequired, Rejected, Cancelled and Expired.
-const (
-	OrderRouted             OrderStatus = "routed"
-	OrderProcessing         OrderStatus = "processing"
-	OrderPartiallyCompleted OrderStatus = "partially_completed"
-	OrderStatusCompleted    OrderStatus = "completed"
-	OrderUnrouted           OrderStatus = "unrouted"
-	OrderActionRequired     OrderStatus = "action_required"
-	OrderStatusRejected     OrderStatus = "rejected"
-	OrderCancelled          OrderStatus = "cancelled"
-	OrderExpired            OrderStatus = "expired"
-)
-
-// OrderStatuses lists every order status.
-func OrderStatuses() []OrderStatus {
-	return []OrderStatus{
-		OrderRouted, OrderProcessing, OrderPartiallyCompleted, OrderStatusCompleted, OrderUnrouted, OrderActionRequired,
-		OrderStatusRejected, OrderCancelled, OrderExpired,
-	}
-}
-
 // FulfillmentStatus is where the goods or services are.
 type FulfillmentStatus string
 
@@ -41,47 +17,6 @@ const (
 	Delivered   FulfillmentStatus = "delivered"
 	Returned    FulfillmentStatus = "returned"
 )
-
-// TaskStatus is where one provider's piece of work stands.
-type TaskStatus string
-
-// The task statuses.
-const (
-	TaskStatusOffered   TaskStatus = "offered"
-	TaskStatusAccepted  TaskStatus = "accepted"
-	TaskStatusCompleted TaskStatus = "completed"
-	TaskIncomplete      TaskStatus = "incomplete"
-	TaskStatusRejected  TaskStatus = "rejected"
-)
-
-// TaskStatuses lists every task status.
-func TaskStatuses() []TaskStatus {
-	return []TaskStatus{TaskStatusOffered, TaskStatusAccepted, TaskStatusCompleted, TaskIncomplete, TaskStatusRejected}
-}
-
-// Action is what a provider may do with a task.
-type Action string
-
-// The actions.
-const (
-	ActionAccept Action = "accept"
-	ActionReject Action = "reject"
-	ActionResult Action = "result"
-)
-
-// Actions are what a task's status allows: the table that Decide itself runs on.
-func (s TaskStatus) Actions() []Action {
-	switch s {
-	case TaskStatusOffered:
-		return []Action{ActionAccept, ActionReject, ActionResult}
-	case TaskStatusAccepted:
-		return []Action{ActionReject, ActionResult}
-	}
-	return []Action{}
-}
-
-// Open says whether work on the task may still come.
-func (s TaskStatus) Open() bool { return len(s.Actions()) > 0 }
 
 // Policy is how a route chooses among matching providers.
 type Policy string
@@ -141,10 +76,30 @@ type Order struct {
 	UpdatedAt         time.Time         `json:"updated_at"`
 	Customer          *Customer         `json:"customer,omitempty"`
 	Attributes        json.RawMessage   `json:"attributes,omitempty"`
+	Cancellation      *Cancellation     `json:"cancellation,omitempty"`
 	Lines             []Line            `json:"lines"`
 	SyncStatus        []SyncStatus      `json:"sync_status"`
 	Tasks             []Task            `json:"tasks"`
 	Results           []Result          `json:"results"`
+}
+
+// CancellationState is how far a user's wish to cancel is.
+type CancellationState string
+
+// The states of a cancellation.
+const (
+	CancellationRequested CancellationState = "requested" // a provider that had accepted has to answer
+	CancellationRefused   CancellationState = "refused"   // work goes on
+	CancellationDone      CancellationState = "done"      // nothing is open any more, and units were cancelled
+)
+
+// Cancellation is a user's wish to cancel the order, and what became of it.
+type Cancellation struct {
+	Reason      string            `json:"reason,omitempty"`
+	Message     string            `json:"message,omitempty"`
+	RequestedAt time.Time         `json:"requested_at"`
+	AnswerBy    time.Time         `json:"answer_by,omitzero"` // the latest of its tasks'; silence is taken for yes
+	Status      CancellationState `json:"status"`
 }
 
 // Line is a line of the order document.
@@ -175,37 +130,6 @@ type SyncStatus struct {
 	Since    time.Time `json:"since"`
 	Position int64     `json:"position"` // of the event that changed it
 }
-
-// Task is one provider's piece of work on the order.
-type Task struct {
-	ID               string     `json:"id"`
-	OrderID          string     `json:"order_id"`
-	Provider         string     `json:"provider"`
-	BusinessType     string     `json:"business_type"`
-	Status           TaskStatus `json:"status"`
-	SupportedActions []Action   `json:"supported_actions"`
-	Version          int64      `json:"version"`
-	Attempt          int        `json:"attempt"`
-	AcceptBy         time.Time  `json:"accept_by,omitzero"`
-	CompleteBy       time.Time  `json:"complete_by,omitzero"`
-	OfferedAt        time.Time  `json:"offered_at"`
-	UpdatedAt        time.Time  `json:"updated_at"`
-	DelegatedFrom    string     `json:"delegated_from,omitempty"`
-	Lines            []TaskLine `json:"lines"`
-	Rejected         *Rejection `json:"rejected,omitempty"`
-	Routing          Routing    `json:"routing"`
-}
-
-// TaskLine is what a task was given of a line and what became of it.
-type TaskLine struct {
-	TaskQuantity
-	Fulfilled int64 `json:"fulfilled"`
-	Rejected  int64 `json:"rejected"`
-	Cancelled int64 `json:"cancelled"`
-}
-
-// Open is what the task still owes of the line.
-func (l TaskLine) Open() int64 { return l.Quantity - l.Fulfilled - l.Rejected - l.Cancelled }
 
 // Result is a result as the order document shows it.
 type Result struct {

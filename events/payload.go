@@ -56,12 +56,16 @@ type Closed struct {
 
 // Offered is the payload of task.offered. Provider, business type and task id are in the event's header.
 type Offered struct {
-	Lines         []TaskQuantity `json:"lines"`
-	Attempt       int            `json:"attempt"`
-	AcceptBy      time.Time      `json:"accept_by,omitzero"`
-	CompleteBy    time.Time      `json:"complete_by,omitzero"`
-	DelegatedFrom string         `json:"delegated_from,omitempty"`
-	Routing       Routing        `json:"routing"`
+	Lines         []TaskQuantity  `json:"lines"`
+	Attempt       int             `json:"attempt"`
+	AcceptBy      time.Time       `json:"accept_by,omitzero"`
+	CompleteBy    time.Time       `json:"complete_by,omitzero"`
+	DelegatedFrom string          `json:"delegated_from,omitempty"` // the task that asks for help; the members below go with it
+	Delegation    int             `json:"delegation,omitempty"`     // which delegation of that task it belongs to, from 1
+	Depth         int             `json:"depth,omitempty"`          // of a delegated task, from 2
+	Payload       json.RawMessage `json:"payload,omitempty"`        // what the delegator hands over
+	Note          string          `json:"note,omitempty"`
+	Routing       Routing         `json:"routing"`
 }
 
 // TaskQuantity is how much of a line a task was given.
@@ -164,9 +168,10 @@ type Provider struct {
 type Route struct {
 	BusinessType string   `json:"business_type"`
 	Policy       Policy   `json:"policy"`
-	Regions      []string `json:"regions"`         // empty: every region
-	AcceptWithin int64    `json:"accept_within"`   // seconds; 0: no limit
-	CompleteIn   int64    `json:"complete_within"` // seconds; 0: no limit
+	Regions      []string `json:"regions"`                 // empty: every region
+	AcceptWithin int64    `json:"accept_within"`           // seconds; 0: no limit
+	CompleteIn   int64    `json:"complete_within"`         // seconds; 0: no limit
+	CancelWithin int64    `json:"cancel_within,omitempty"` // seconds a provider has to answer a cancellation; 0: an hour
 	MaxAttempts  int      `json:"max_attempts"`
 }
 

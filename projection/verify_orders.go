@@ -149,18 +149,19 @@ func (p *pass) take(records []stream.Record) ([]fact, error) {
 
 func (p *pass) fold(ctx context.Context, facts []fact) error {
 	for i := range facts {
-		placed, ok := facts[i].event.Data.(*events.Placed)
-		if !ok {
+		f := &facts[i]
+		if !saysWhatWasOrdered(f) {
 			continue
 		}
-		kept := &expected{}
+		kept := p.orders[f.event.OrderID]
+		if kept == nil {
+			kept = &expected{}
+			p.orders[f.event.OrderID] = kept
+		}
 		if p.looksAt(OrderSearch) {
 			kept.search = &expectedSearch{
-				tenant: facts[i].event.Tenant, position: facts[i].Position, text: s2.Encode(nil, []byte(searchText(placed))),
+				tenant: f.event.Tenant, position: f.Position, text: s2.Encode(nil, []byte(searchText(f.event.Data))),
 			}
-		}
-		if p.orders[facts[i].event.OrderID] == nil {
-			p.orders[facts[i].event.OrderID] = kept
 		}
 	}
 	if !p.looksAt(OrderView) && !p.looksAt(TaskInbox) {

@@ -54,8 +54,8 @@ func namesOf(views []view) []string {
 type fact struct {
 	stream.Record
 	event   *events.Event // never nil; not ours to change
-	orderID pgtype.UUID // not valid where the event is not about an order
-	err     error       // why the payload cannot be read; the header can
+	orderID pgtype.UUID   // not valid where the event is not about an order
+	err     error         // why the payload cannot be read; the header can
 }
 
 // batch is what the views of one reader write in one transaction.

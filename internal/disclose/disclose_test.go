@@ -35,6 +35,22 @@ func TestOrder(t *testing.T) {
 	require.Empty(t, cut)
 }
 
+// A delegate sees its own task and what was handed over with it; of who asked, and of who else was asked, nothing.
+func TestDelegatedOrder(t *testing.T) {
+	t.Parallel()
+	const delegated = `{"id":"o","tasks":[{"id":"t1","provider":"acme","delegations":[{"task_id":"t2","provider":"beta","payload":{"pick":7},` +
+		`"answers":[{"payload":{"bin":7}}]},{"task_id":"t3","provider":"gamma"}]},` +
+		`{"id":"t2","provider":"beta","delegated_from":"t1","payload":{"pick":7}},{"id":"t3","provider":"gamma","delegated_from":"t1"}],` +
+		`"results":[{"result_id":"1","provider":"acme"}],"sync_status":[]}`
+	cut, ok, err := disclose.Order([]byte(delegated), "beta")
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, `{"id":"o","tasks":[{"id":"t2","provider":"beta","delegated_from":"t1","payload":{"pick":7}}],"results":[],"sync_status":[]}`, string(cut))
+	cut, _, err = disclose.Order([]byte(delegated), "acme")
+	require.NoError(t, err)
+	require.Contains(t, string(cut), `"answers":[{"payload":{"bin":7}}]`, "who asked has the answer")
+}
+
 func TestTask(t *testing.T) {
 	t.Parallel()
 	for document, want := range map[string]string{

@@ -26,6 +26,8 @@ const (
 	OrderConflict       Code = "order_conflict"        // 409: same channel and external_ref, other content
 	TaskState           Code = "task_state"            // 409: the task's status does not allow it
 	OrderState          Code = "order_state"           // 409: the order's status does not allow it
+	DelegationCycle     Code = "delegation_cycle"      // 409: whoever would help asks for the help
+	DelegationDepth     Code = "delegation_depth"      // 409: delegated too often in a row
 	ResultConflict      Code = "result_conflict"       // 409: same result_id, other content
 	StaleRevision       Code = "stale_revision"        // 409: an auxiliary record has a newer revision
 	VersionMismatch     Code = "version_mismatch"      // 412: If-Match names another version

@@ -16,13 +16,28 @@ import (
 // bodyTimeout is how long a whole body may take to arrive.
 const bodyTimeout = 30 * time.Second
 
+// MergePatchType is the media type of RFC 7396.
+const MergePatchType = "application/merge-patch+json"
+
 // ReadJSON reads the whole body of a JSON request of at most maxBytes: 415 for another media type or any
 // Content-Encoding, 413 when it is larger, 400 when it is empty or cut off.
 func ReadJSON(c echo.Context, maxBytes int64) ([]byte, error) {
-	req := c.Request()
-	if err := RequireType(req, echo.MIMEApplicationJSON); err != nil {
+	if err := RequireType(c.Request(), echo.MIMEApplicationJSON); err != nil {
 		return nil, err
 	}
+	return readWhole(c, maxBytes)
+}
+
+// ReadMergePatch is ReadJSON for a JSON merge patch, which may call itself one or plain JSON.
+func ReadMergePatch(c echo.Context, maxBytes int64) ([]byte, error) {
+	if RequireType(c.Request(), MergePatchType) == nil {
+		return readWhole(c, maxBytes)
+	}
+	return ReadJSON(c, maxBytes)
+}
+
+func readWhole(c echo.Context, maxBytes int64) ([]byte, error) {
+	req := c.Request()
 	if req.ContentLength > maxBytes {
 		return nil, tooLarge(maxBytes)
 	}

@@ -44,6 +44,8 @@ var problems = map[fault.Code]kindOfProblem{
 	fault.OrderConflict:       {http.StatusConflict, "The external reference belongs to another order"},
 	fault.TaskState:           {http.StatusConflict, "The task's status does not allow this"},
 	fault.OrderState:          {http.StatusConflict, "The order's status does not allow this"},
+	fault.DelegationCycle:     {http.StatusConflict, "The help would be asked of who asks for it"},
+	fault.DelegationDepth:     {http.StatusConflict, "The task was delegated too often in a row"},
 	fault.ResultConflict:      {http.StatusConflict, "The result id belongs to another result"},
 	fault.StaleRevision:       {http.StatusConflict, "The record has a newer revision"},
 	fault.VersionMismatch:     {http.StatusPreconditionFailed, "The version is not the current one"},

@@ -67,7 +67,7 @@ func TestProblemOfEveryCode(t *testing.T) {
 		fault.Malformed: 400, fault.UnknownField: 400, fault.DuplicateKey: 400, fault.BadCursor: 400, fault.BadParameter: 400,
 		fault.Unauthorized: 401, fault.Forbidden: 403, fault.NotFound: 404, fault.MethodNotAllowed: 405,
 		fault.Conflict: 409, fault.OrderConflict: 409, fault.TaskState: 409, fault.OrderState: 409, fault.ResultConflict: 409,
-		fault.StaleRevision: 409, fault.VersionMismatch: 412, fault.TooLarge: 413, fault.UnsupportedMedia: 415,
+		fault.StaleRevision: 409, fault.DelegationCycle: 409, fault.DelegationDepth: 409, fault.VersionMismatch: 412, fault.TooLarge: 413, fault.UnsupportedMedia: 415,
 		fault.Invalid: 422, fault.KeyReused: 422, fault.PreconditionMissing: 428, fault.TooManyRequests: 429, fault.Internal: 500,
 		fault.Unavailable: 503, fault.OutcomeUnknown: 503, fault.NotReached: 503, fault.Overloaded: 503,
 	}
