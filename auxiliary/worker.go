@@ -157,8 +157,8 @@ func databaseAway(err error) bool {
 
 // read decodes an event, unless this process has appended it and still has it.
 func read(r *stream.Record) (events.Event, error) {
-	if e, ok := r.Fact.(*events.Event); ok {
-		return *e, nil
+	if own, ok := r.Fact.(*events.Appended); ok {
+		return *own.Event, nil
 	}
 	return events.Decode(r.Position, r.Body)
 }

@@ -57,8 +57,8 @@ func fill(msg *nats.Msg, record *stream.Record) error {
 
 // headerOf reads what an event says of itself, unless it is at hand.
 func headerOf(record *stream.Record) (*events.Event, error) {
-	if e, ok := record.Fact.(*events.Event); ok {
-		return e, nil
+	if own, ok := record.Fact.(*events.Appended); ok {
+		return own.Event, nil
 	}
 	e, _, err := events.DecodeHeader(record.Position, record.Body)
 	return &e, err

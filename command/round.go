@@ -222,7 +222,7 @@ type record struct {
 	subject  string
 	body     []byte
 	digest   events.Digest
-	event    *events.Event // of which body is the encoding
+	fact     events.Appended
 }
 
 // encode makes the bytes of events and orders, and chains the digests.
@@ -235,7 +235,7 @@ func (r *round) encode() (*plan, error) {
 			return nil, err
 		}
 		p.to = head{position: e.Position, digest: p.to.digest.Next(e.Position, body)}
-		p.records[i] = record{position: e.Position, subject: e.Subject(), body: body, digest: p.to.digest, event: e}
+		p.records[i] = record{position: e.Position, subject: e.Subject(), body: body, digest: p.to.digest, fact: events.Appended{Event: e}}
 	}
 	for _, state := range r.touched {
 		encoded, err := state.order.Encode()
@@ -243,6 +243,7 @@ func (r *round) encode() (*plan, error) {
 			return nil, err
 		}
 		state.encoded = encoded
+		p.records[state.position-r.from.position-1].fact.Document = encoded
 	}
 	return p, nil
 }
@@ -252,7 +253,7 @@ func (p *plan) recent() []stream.Record {
 	all := make([]stream.Record, len(p.records))
 	for i := range p.records {
 		r := &p.records[i]
-		all[i] = stream.Record{Position: r.position, Digest: r.digest, Subject: r.subject, Body: r.body, Fact: r.event}
+		all[i] = stream.Record{Position: r.position, Digest: r.digest, Subject: r.subject, Body: r.body, Fact: &r.fact}
 	}
 	return all
 }

@@ -62,8 +62,8 @@ func typeOf(subject string) events.Type {
 // decodeOne reads a record into f.
 func decodeOne(f *fact, r *stream.Record, n need) {
 	f.Record = *r
-	if known, ok := r.Fact.(*events.Event); ok {
-		f.event = known
+	if own, ok := r.Fact.(*events.Appended); ok {
+		f.event, f.document = own.Event, own.Document
 	} else if f.event, f.err = readEvent(r, n); f.err != nil && f.event.Type == "" {
 		return
 	}

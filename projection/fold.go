@@ -57,9 +57,13 @@ func (f *folder) fold(ctx context.Context, facts []fact) ([]*changed, error) {
 		if err := f.apply(c, e); err != nil {
 			return nil, &fault{index: i, cause: err}
 		}
+		c.document = facts[i].document
 		f.recent.Add(e.OrderID, c.order)
 	}
 	for _, c := range list {
+		if c.document != nil {
+			continue
+		}
 		document, err := c.order.Encode()
 		if err != nil {
 			return nil, &fault{index: -1, cause: err}

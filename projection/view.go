@@ -55,7 +55,9 @@ type fact struct {
 	stream.Record
 	event   *events.Event // never nil; not ours to change
 	orderID pgtype.UUID   // not valid where the event is not about an order
-	err     error         // why the payload cannot be read; the header can
+	// document is the order's after the event, where it is known; nil: it is made from the order.
+	document []byte
+	err      error // why the payload cannot be read; the header can
 }
 
 // batch is what the views of one reader write in one transaction.

@@ -59,7 +59,7 @@ func makeData(ctx context.Context, target, dir string, inst installation, as ide
 	}
 	for _, locale := range []string{"C.UTF-8", "C"} {
 		args := []string{
-			"-D", target, "-U", superuser, "-E", "UTF8", "--locale=" + locale, "--lc-messages=C",
+			"-D", target, "-U", superuser, "-E", "UTF8", "--locale=" + locale, "--lc-collate=C", "--lc-messages=C",
 			"--auth=scram-sha-256", "--pwfile=" + passwordFile(dir),
 		}
 		if durable {
