@@ -141,6 +141,15 @@ func Decode(position int64, body []byte) (Event, error) {
 	if !known {
 		return decodeUnknown(position, body)
 	}
+	if e, ok := readEvent(body, t, s.version); ok {
+		e.Position = position
+		return e, nil
+	}
+	return decodeAny(position, body, t, s)
+}
+
+// decodeAny reads an event in whatever form its JSON has.
+func decodeAny(position int64, body []byte, t Type, s schema) (Event, error) {
 	e := Event{Data: s.empty()}
 	if err := json.Unmarshal(body, &e); err != nil {
 		return decodeUnknown(position, body) // a newer version's payload may have another form
@@ -187,6 +196,10 @@ func decodeUnknown(position int64, body []byte) (Event, error) {
 
 // DecodeHeader reads everything but the payload; it knows no event as unknown.
 func DecodeHeader(position int64, body []byte) (Event, json.RawMessage, error) {
+	if e, data, ok := readHeader(body); ok {
+		e.Position = position
+		return e, data, nil
+	}
 	var env envelope
 	if err := json.Unmarshal(body, &env); err != nil {
 		return Event{}, nil, fmt.Errorf("decode event %d: %w", position, err)
