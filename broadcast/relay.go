@@ -61,6 +61,7 @@ type Relay struct {
 	published *stream.Tip
 	halted    atomic.Pointer[string]
 	looked    time.Time // when the log was last read
+	dry       bool      // nothing was in it then
 }
 
 // NewRelay makes a relay. It does nothing until Run.
@@ -167,12 +168,20 @@ func (r *Relay) next(ctx context.Context, last int64) ([]stream.Record, error) {
 		if records := r.cfg.Recent.After(last, relayBatch); len(records) > 0 {
 			return records, nil
 		}
-		if r.cfg.Recent.Appending() && time.Since(r.looked) < relayHold {
+		if r.heldBack(time.Since(r.looked)) {
 			return nil, nil
 		}
 	}
 	r.looked = time.Now()
-	return r.log.Read(ctx, last, relayBatch)
+	records, err := r.log.Read(ctx, last, relayBatch)
+	r.dry = len(records) == 0
+	return records, err
+}
+
+// heldBack says whether it is too early to look at the log again: after a look that found nothing, and while this process is about to
+// hand over what it would find. Memory is looked at each time.
+func (r *Relay) heldBack(since time.Duration) bool {
+	return r.dry && since < relayPoll || r.cfg.Recent.Appending() && since < relayHold
 }
 
 // stillThere checks that the stream ends where this relay left it: one that was lost is refilled without waiting for an event.

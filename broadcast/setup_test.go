@@ -99,6 +99,8 @@ func (b *bench) copied(r *Relay) {
 	ctx, cancel := context.WithTimeout(b.t.Context(), 30*time.Second)
 	defer cancel()
 	require.NoError(b.t, r.Published().Wait(ctx, b.tip.Position()))
+	// The relay has a connection of its own, which may be back before this one.
+	require.Eventually(b.t, b.js.Conn().IsConnected, 10*time.Second, time.Millisecond)
 	v := b.verify()
 	require.Empty(b.t, v.Difference)
 	require.Equal(b.t, b.tip.Position(), v.Bounds.Last)
