@@ -1,4 +1,4 @@
-// Package chart draws what benchmarks measured, as SVG.
+// Package chart draws what benchmarks measured.
 package chart
 
 import (
@@ -24,9 +24,18 @@ const (
 	barWidth   = 14
 )
 
+// Format is what a plot is written as.
+type Format string
+
+// PNG looks the same everywhere. SVG is as wide as it should be only where its font is installed.
+const (
+	PNG Format = "png"
+	SVG Format = "svg"
+)
+
 // Latencies draws the latencies of all sections by percentile, both axes logarithmic: what the slowest in a hundred, in
 // a thousand waited is what people notice.
-func Latencies(r *report.Report, out io.Writer) error {
+func Latencies(r *report.Report, as Format, out io.Writer) error {
 	p := plot.New()
 	p.Title.Text = "Latency by percentile"
 	p.X.Label.Text, p.Y.Label.Text = "percentile", "ms"
@@ -60,7 +69,7 @@ func Latencies(r *report.Report, out io.Writer) error {
 		p.X.Min, p.X.Max, p.Y.Min, p.Y.Max = 1, 1000, 0.1, 1000
 	}
 	p.Y.Max *= 50 // room for the legend
-	return write(p, out)
+	return write(p, as, out)
 }
 
 // curve gives the points of a latency: at x = 1/(1-p) the p-th part was no slower than y.
@@ -108,7 +117,7 @@ func wholeTicks(from, to float64) []plot.Tick {
 }
 
 // Rates draws the events a second of the store and its peers as bars, and orders a second where no events are counted.
-func Rates(r *report.Report, out io.Writer) error {
+func Rates(r *report.Report, as Format, out io.Writer) error {
 	var names []string
 	var ours, theirs plotter.Values
 	add := func(name string, run *report.Run, own bool) {
@@ -157,7 +166,7 @@ func Rates(r *report.Report, out io.Writer) error {
 	if len(names) > 0 {
 		p.NominalY(names...)
 	}
-	return write(p, out)
+	return write(p, as, out)
 }
 
 // label writes each bar's value behind it.
@@ -185,14 +194,14 @@ func label(p *plot.Plot, ours, theirs plotter.Values) error {
 	return nil
 }
 
-func write(p *plot.Plot, out io.Writer) error {
+func write(p *plot.Plot, as Format, out io.Writer) error {
 	p.BackgroundColor = color.White
-	svg, err := p.WriterTo(plotWidth, plotHeight, "svg")
+	drawn, err := p.WriterTo(plotWidth, plotHeight, string(as))
 	if err != nil {
-		return fmt.Errorf("make SVG: %w", err)
+		return fmt.Errorf("draw as %s: %w", as, err)
 	}
-	if _, err := svg.WriteTo(out); err != nil {
-		return fmt.Errorf("write SVG: %w", err)
+	if _, err := drawn.WriteTo(out); err != nil {
+		return fmt.Errorf("write %s: %w", as, err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/xml"
 	"errors"
+	"image/png"
 	"io"
 	"testing"
 	"time"
@@ -34,14 +35,14 @@ func example() *report.Report {
 func TestPlotsAreDrawn(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		draw        func(*report.Report, io.Writer) error
+		draw        func(*report.Report, chart.Format, io.Writer) error
 		has, hasNot []string
 	}{
 		"latencies": {chart.Latencies, []string{"one task each, sent -> answer", "99.9", "percentile"}, []string{"heard on NATS"}},
 		"rates":     {chart.Rates, []string{"one task each", "20000", "batch", "ceiling: echo (orders)", "outbox by hand"}, nil},
 	} {
 		var svg, empty bytes.Buffer
-		require.NoError(t, c.draw(example(), &svg), name)
+		require.NoError(t, c.draw(example(), chart.SVG, &svg), name)
 		texts := textsOf(t, svg.Bytes())
 		for _, text := range c.has {
 			require.Contains(t, texts, text, name)
@@ -49,8 +50,12 @@ func TestPlotsAreDrawn(t *testing.T) {
 		for _, text := range c.hasNot {
 			require.NotContains(t, texts, text, name)
 		}
-		require.NoError(t, c.draw(&report.Report{}, &empty), "%s of nothing", name)
+		require.NoError(t, c.draw(&report.Report{}, chart.SVG, &empty), "%s of nothing", name)
 		textsOf(t, empty.Bytes())
+		var image bytes.Buffer
+		require.NoError(t, c.draw(example(), chart.PNG, &image), name)
+		_, err := png.DecodeConfig(&image)
+		require.NoError(t, err, name)
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 
 // Files of the plots, beside the page.
 const (
-	LatencyPlot = "latency.svg"
-	RatePlot    = "rates.svg"
+	LatencyPlot = "latency.png"
+	RatePlot    = "rates.png"
 )
 
 // Markdown writes the report as a page.

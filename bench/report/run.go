@@ -1,4 +1,4 @@
-// Package report holds what benchmarks measured, and writes it down: a line for people, a page of Markdown, plots as SVG.
+// Package report holds what benchmarks measured, and writes it down: a line for people, a page of Markdown, plots.
 package report
 
 import (

@@ -35,7 +35,7 @@ func reportCommand() *cobra.Command {
 		Short: "Measure everything within ten minutes, the peers too, and write a page with plots",
 		Long: `Measures throughput with and without tasks, batches, latency at a fixed rate, a foreign transaction and a filling store,
 then the peers (benchpeers: raw Postgres, bare echo, an outbox by hand, Watermill, River) on the same machine, and writes
-benchmarks.md, latency.svg, rates.svg and runs.json into --out. Throughput, batches and latency are measured --repeat times each;
+benchmarks.md, latency.png, rates.png and runs.json into --out. Throughput, batches and latency are measured --repeat times each;
 the page gives every run and the median. growth wants an empty store: with --start it gets one. Nothing else may run on the
 machine meanwhile.`,
 		Example: "  orderbench report --start --out measured",
@@ -183,7 +183,7 @@ func (o *reporting) write(r *report.Report) error {
 	}
 	var faults []error
 	for name, render := range map[string]func(*report.Report, io.Writer) error{
-		"benchmarks.md": (*report.Report).Markdown, report.LatencyPlot: chart.Latencies, report.RatePlot: chart.Rates,
+		"benchmarks.md": (*report.Report).Markdown, report.LatencyPlot: png(chart.Latencies), report.RatePlot: png(chart.Rates),
 	} {
 		var content bytes.Buffer
 		if err := render(r, &content); err != nil {
@@ -193,4 +193,9 @@ func (o *reporting) write(r *report.Report) error {
 		faults = append(faults, os.WriteFile(filepath.Join(o.dir, name), content.Bytes(), 0o644)) //nolint:gosec // a report is for all to read
 	}
 	return errors.Join(faults...)
+}
+
+// png has a plot drawn as PNG.
+func png(draw func(*report.Report, chart.Format, io.Writer) error) func(*report.Report, io.Writer) error {
+	return func(r *report.Report, out io.Writer) error { return draw(r, chart.PNG, out) }
 }
