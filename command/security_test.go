@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -53,6 +56,8 @@ func writesOnOrder(path, other string) []guardedWrite {
 			{"34 position", `{"position":1}`, 422, "/position"},
 			{"34 version", `{"version":1}`, 422, "/version"},
 			{"34 cancellation", `{"cancellation":{"status":"done"}}`, 422, "/cancellation"},
+			{"48 fractions of a minor unit", `{"shipping":1.5}`, 422, "/shipping"},
+			{"47 shipping below zero", `{"shipping":-1}`, 422, "/shipping"},
 			{"34 wrong total", `{"total":1}`, 422, "/total"},
 			{"34 a line's total", `{"lines":[{"line_id":"1","sku":"A","quantity":1,"unit_price":1,"total":9}]}`, 422, "/lines/0/total"},
 			{"47 quantity 0", `{"lines":[{"line_id":"1","sku":"A","quantity":0,"unit_price":1}]}`, 422, "/lines/0/quantity"},
@@ -126,6 +131,41 @@ func TestWritesOnOrdersAndTasksRefuseWhatIsNotMeantForThem(t *testing.T) {
 	}
 	res, body := s.send(http.MethodPatch, path, user, `{"shipping":1}`, "If-Match", etag)
 	require.Equal(t, 200, res.status, "nothing of it was done: %s", body)
+	s.verified()
+}
+
+// 38, 55 and 57: a key is its client's own, and an amendment under it is made once, however many send it at a time.
+func TestAKeyIsItsClientsOwnAndAmendsOnce(t *testing.T) {
+	t.Parallel()
+	s := setupSite(t)
+	path, _, _ := s.submitted("r-1")
+	res, body := s.send(http.MethodPost, "/v1/orders", "user:other", order("r-1"))
+	require.Equal(t, 201, res.status, "%s", body)
+	theirs := res.header.Get("Location")
+	const senders = 8
+	var bodies [senders]string
+	var replays atomic.Int64
+	var all sync.WaitGroup
+	for i := range senders {
+		all.Go(func() {
+			res, body := s.send(http.MethodPatch, path, user, `{"shipping":1}`, "If-Match", "*", "Idempotency-Key", "k")
+			assert.Equal(t, 200, res.status, "%s", body)
+			if res.header.Get("Idempotency-Replayed") == "true" {
+				replays.Add(1)
+			}
+			bodies[i] = string(body)
+		})
+	}
+	all.Wait()
+	require.Equal(t, int64(senders-1), replays.Load())
+	for _, one := range bodies {
+		require.Equal(t, bodies[0], one)
+	}
+	require.Equal(t, int64(2), decoded(t, []byte(bodies[0])).Version)
+	res, body = s.send(http.MethodPatch, theirs, "user:other", `{"shipping":9}`, "If-Match", "*", "Idempotency-Key", "k")
+	require.Equal(t, 200, res.status, "%s", body)
+	require.Empty(t, res.header.Get("Idempotency-Replayed"))
+	require.Equal(t, int64(9), decoded(t, body).Shipping)
 	s.verified()
 }
 

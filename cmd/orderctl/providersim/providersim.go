@@ -92,7 +92,11 @@ func Run(ctx context.Context, c Config) (Stats, error) {
 		reports.Go(func() { p.reportLoad(ctx) })
 	}
 	// What an earlier run did not get to complete is announced no more.
-	_, err = p.sweep(ctx)
+	statuses := workable
+	if after == 0 {
+		statuses = workable[1:] // what is only offered will be
+	}
+	_, err = p.sweep(ctx, statuses)
 	if err == nil {
 		err = p.follow(ctx, after)
 	}
@@ -182,7 +186,7 @@ func (p *provider) done(ctx context.Context, page *client.FeedPage, after int64)
 		*page, err = p.page(ctx, after, lastLook)
 		return false, err
 	}
-	found, err := p.sweep(ctx)
+	found, err := p.sweep(ctx, workable)
 	if err != nil || found > 0 {
 		return false, err
 	}
@@ -206,24 +210,29 @@ func announced(event *client.Event) (client.Task, bool, error) {
 	return task, found && slices.Contains(workable, task.Status), nil
 }
 
-// workable are the statuses of tasks that wait for the provider.
+// workable are the statuses of tasks that wait for the provider, the first one it is asked in.
 //
 //nolint:gochecknoglobals // a table that nothing changes
 var workable = []string{client.TaskOffered, client.TaskAccepted, client.TaskCancellationRequested, client.TaskCancellationRefused}
 
-// sweep works on all tasks of the inbox that wait for the provider and are not in hand, and says how many there were.
-func (p *provider) sweep(ctx context.Context) (int, error) {
+// sweep works on all tasks of the inbox that have one of these statuses and are not in hand, and says how many there were. It notes
+// them: an announcement that is read right after may show them as they were before.
+func (p *provider) sweep(ctx context.Context, statuses []string) (int, error) {
 	found := 0
 	err := p.each(ctx, func(work func(client.Task)) error {
-		filter := client.TaskFilter{Status: workable, PageSize: 200, Position: p.written()}
+		filter := client.TaskFilter{Status: statuses, PageSize: 200, Position: p.written()}
 		for task, err := range p.Client.ListTasks(ctx, filter) {
 			if err != nil {
 				return err
 			}
-			if !p.has(task) {
-				found++
-				work(task)
+			if p.has(task) {
+				continue
 			}
+			if task.Status != client.TaskCancellationRequested { // which may come again
+				p.take(task, false)
+			}
+			found++
+			work(task)
 		}
 		return nil
 	})
