@@ -35,10 +35,11 @@ const (
 // Route says how the orders of a business type find their providers.
 type Route struct {
 	BusinessType   string   `json:"business_type"`
-	Policy         string   `json:"policy,omitempty"` // least_loaded when left out
-	Regions        []string `json:"regions"`          // none: every region
-	AcceptWithin   int64    `json:"accept_within"`    // seconds; 0: no limit
-	CompleteWithin int64    `json:"complete_within"`  // seconds; 0: no limit
+	Policy         string   `json:"policy,omitempty"`        // least_loaded when left out
+	Regions        []string `json:"regions"`                 // none: every region
+	AcceptWithin   int64    `json:"accept_within"`           // seconds; 0: no limit
+	CompleteWithin int64    `json:"complete_within"`         // seconds; 0: no limit
+	CancelWithin   int64    `json:"cancel_within,omitempty"` // seconds to answer a cancellation; 0: an hour
 	MaxAttempts    int      `json:"max_attempts"`
 
 	Meta Meta `json:"-"`

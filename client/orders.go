@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// SubmitOption changes how one order is submitted.
-type SubmitOption func(*request)
+// WriteOption changes how one call that writes is made.
+type WriteOption func(*request)
 
-// WithIdempotencyKey makes the submission carry this key instead of a random one, so that it stays the same over restarts
-// of the program. An order submitted twice is stored once in any case, by its channel and external_ref.
-func WithIdempotencyKey(key string) SubmitOption {
+// WithIdempotencyKey makes a call carry this key instead of a random one, so that it stays the same over restarts of the program: the
+// store then gives the first answer again instead of doing it again. An order submitted twice is stored once in any case, by its
+// channel and external_ref.
+func WithIdempotencyKey(key string) WriteOption {
 	return func(r *request) { r.key = key }
 }
 
@@ -24,7 +25,7 @@ func WithIdempotencyKey(key string) SubmitOption {
 // Idempotency-Key, until ctx ends (Config.RetryFor where it has no deadline). Meta.Replayed says that the order had been
 // submitted before; its status is then today's. Other content under the same reference is a Problem with the code
 // order_conflict.
-func (c *Client) SubmitOrder(ctx context.Context, order OrderSubmission, options ...SubmitOption) (Order, error) {
+func (c *Client) SubmitOrder(ctx context.Context, order OrderSubmission, options ...WriteOption) (Order, error) {
 	r := write(http.MethodPost, order, "v1", "orders")
 	for _, option := range options {
 		option(&r)

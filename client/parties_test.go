@@ -115,7 +115,7 @@ func TestOperatorsCalls(t *testing.T) {
 	p, err := c.PutProvider(ctx, client.Provider{ID: "p", BusinessTypes: []string{"hotel"}, Regions: []string{"eu"}, MaxLoad: 5})
 	require.NoError(t, err)
 	require.Equal(t, int64(7), p.MaxLoad, "what the store answers counts")
-	_, err = c.PutRoute(ctx, client.Route{BusinessType: "retail.erp", Policy: client.PolicyAll, AcceptWithin: 60})
+	_, err = c.PutRoute(ctx, client.Route{BusinessType: "retail.erp", Policy: client.PolicyAll, AcceptWithin: 60, CancelWithin: 30})
 	require.NoError(t, err)
 	_, err = c.PutProduct(ctx, client.Product{SKU: "a/b", Tenant: "demo", ReorderLevel: 3})
 	require.NoError(t, err)
@@ -127,7 +127,7 @@ func TestOperatorsCalls(t *testing.T) {
 	require.Equal(t, []string{
 		`PUT /v1/admin/tenants/demo {"name":"Demo"}`,
 		`PUT /v1/admin/providers/p {"business_types":["hotel"],"max_load":5,"regions":["eu"]}`,
-		`PUT /v1/admin/routes/retail.erp {"accept_within":60,"complete_within":0,"max_attempts":0,"policy":"all","regions":[]}`,
+		`PUT /v1/admin/routes/retail.erp {"accept_within":60,"cancel_within":30,"complete_within":0,"max_attempts":0,"policy":"all","regions":[]}`,
 		`PUT /v1/admin/catalog/products/a%2Fb {"discontinued":false,"reorder_level":3,"tenant":"demo"}`,
 		`PUT /v1/admin/catalog/vendors/v {"tenant":"demo"}`,
 		`POST /v1/admin/clients {"kind":"user","tenant":"demo"}`,

@@ -17,6 +17,10 @@ const (
 	CodeNotFound      = "not_found"            // 404: does not exist, or belongs to somebody else
 	CodeOrderConflict = "order_conflict"       // 409: the same channel and external_ref with other content
 	CodeTaskState     = "task_state"           // 409: Problem.SupportedActions says what the task allows
+	CodeOrderState    = "order_state"          // 409: the order's status, Problem.OrderStatus, does not allow it
+	CodeCycle         = "delegation_cycle"     // 409: whoever would help asks for the help
+	CodeDepth         = "delegation_depth"     // 409: delegated too often in a row
+	CodeVersion       = "version_mismatch"     // 412: the order or task has moved on; Problem.Version says to where
 	CodeStale         = "stale_revision"       // 409: the auxiliary record has a newer revision
 	CodeInvalid       = "invalid"              // 422: Problem.Fields says what
 	CodeNotReached    = "position_not_reached" // 503: the read side has not got there yet
@@ -41,6 +45,9 @@ type Problem struct {
 	Fields []Field `json:"errors,omitempty"`
 	// SupportedActions is what a task allows now; set with the code task_state.
 	SupportedActions []string `json:"supported_actions,omitempty"`
+	TaskStatus       string   `json:"task_status,omitempty"`  // set with the code task_state
+	OrderStatus      string   `json:"order_status,omitempty"` // set with the code order_state
+	Version          int64    `json:"version,omitempty"`      // of the order or task as it is; set with the code version_mismatch
 	// RetryAfter is how long the store asks to wait before another attempt; 0 when it asks for nothing.
 	RetryAfter time.Duration `json:"-"`
 }

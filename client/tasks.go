@@ -14,27 +14,46 @@ type Task struct {
 	OrderID          string     `json:"order_id"`
 	Provider         string     `json:"provider"`
 	BusinessType     string     `json:"business_type"`
-	Status           string     `json:"status"` // offered, accepted, completed, incomplete, rejected, expired, …
+	Status           string     `json:"status"` // TaskOffered and so on
 	SupportedActions []string   `json:"supported_actions"`
 	Version          int64      `json:"version"`
 	Attempt          int        `json:"attempt"`
 	AcceptBy         time.Time  `json:"accept_by,omitzero"`   // zero: no limit
 	CompleteBy       time.Time  `json:"complete_by,omitzero"` // zero: no limit
+	AnswerBy         time.Time  `json:"answer_by,omitzero"`   // to a cancellation that was requested
 	OfferedAt        time.Time  `json:"offered_at"`
+	AcceptedAt       time.Time  `json:"accepted_at,omitzero"` // accepted, or did something that implies it; zero: not yet
 	UpdatedAt        time.Time  `json:"updated_at"`
-	DelegatedFrom    string     `json:"delegated_from,omitempty"`
 	Lines            []TaskLine `json:"lines"`
-	Rejected         *Rejection `json:"rejected,omitempty"`
 	Routing          Routing    `json:"routing"`
+
+	// Of a task that helps with another one: that one, the how many-th help it asked for, how deep this is (from 2), and what was
+	// handed over.
+	DelegatedFrom string `json:"delegated_from,omitempty"`
+	Delegation    int    `json:"delegation,omitempty"`
+	Depth         int    `json:"depth,omitempty"`
+	Payload       Object `json:"payload,omitempty"`
+	Note          string `json:"note,omitempty"`
+
+	// What has happened to it, where it has.
+	Rejected            *Rejection   `json:"rejected,omitempty"`
+	Expired             *Expiry      `json:"expired,omitempty"`
+	Hold                *Hold        `json:"hold,omitempty"`
+	Cancelled           *Withdrawal  `json:"cancelled,omitempty"`
+	CancellationRefused *Refusal     `json:"cancellation_refused,omitempty"`
+	Delegations         []Delegation `json:"delegations,omitempty"`
 
 	Meta Meta `json:"-"`
 }
 
 // What a task's SupportedActions may hold.
 const (
-	ActionAccept = "accept"
-	ActionReject = "reject"
-	ActionResult = "result"
+	ActionAccept   = "accept"
+	ActionReject   = "reject"
+	ActionResult   = "result"
+	ActionHold     = "hold"
+	ActionResume   = "resume"
+	ActionDelegate = "delegate"
 )
 
 // Allows tells whether the task supported an action when it was read.
@@ -170,26 +189,32 @@ func (c *Client) ListTasks(ctx context.Context, filter TaskFilter) iter.Seq2[Tas
 	}
 }
 
-// AcceptTask takes a task on. Where its state does not allow that, the Problem has the code task_state and says what it does.
-func (c *Client) AcceptTask(ctx context.Context, id string) (Task, error) {
-	return c.taskAction(ctx, id, "accept", struct{}{})
+// AcceptTask takes a task on; where its cancellation is requested, it agrees to that. Where the task's state does not allow it, the
+// Problem has the code task_state and says what it does.
+func (c *Client) AcceptTask(ctx context.Context, id string, options ...WriteOption) (Task, error) {
+	return c.taskAction(ctx, id, ActionAccept, struct{}{}, options)
 }
 
-// RejectTask gives a task back; another provider may be asked.
-func (c *Client) RejectTask(ctx context.Context, id string, why Rejection) (Task, error) {
-	return c.taskAction(ctx, id, "reject", why)
+// RejectTask gives a task back; another provider may be asked. Where the task's cancellation is requested, it refuses that, and the
+// provider goes on.
+func (c *Client) RejectTask(ctx context.Context, id string, why Rejection, options ...WriteOption) (Task, error) {
+	return c.taskAction(ctx, id, ActionReject, why, options)
 }
 
 // PostResult posts what became of a task, which need not have been accepted before. Meta.Replayed says that this ResultID
-// had been posted before.
-func (c *Client) PostResult(ctx context.Context, taskID string, result ResultSubmission) (Task, error) {
-	return c.taskAction(ctx, taskID, "result", result)
+// had been posted before. A result for a task that is over is kept with Late set, and counts nothing.
+func (c *Client) PostResult(ctx context.Context, taskID string, result ResultSubmission, options ...WriteOption) (Task, error) {
+	return c.taskAction(ctx, taskID, ActionResult, result, options)
 }
 
-func (c *Client) taskAction(ctx context.Context, id, action string, body any) (Task, error) {
+func (c *Client) taskAction(ctx context.Context, id, action string, body any, options []WriteOption) (Task, error) {
+	r := write(http.MethodPost, body, "v1", "tasks", id, action)
+	for _, option := range options {
+		option(&r)
+	}
 	var task Task
-	meta, err := c.do(ctx, write(http.MethodPost, body, "v1", "tasks", id, action), &task)
-	if meta.Status == http.StatusOK && action == "result" {
+	meta, err := c.do(ctx, r, &task)
+	if meta.Status == http.StatusOK && action == ActionResult {
 		meta.Replayed = true
 	}
 	task.Meta = meta

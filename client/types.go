@@ -69,26 +69,28 @@ type Address struct {
 
 // Order is an order as the store answers it.
 type Order struct {
-	ID                string       `json:"id"`
-	Tenant            string       `json:"tenant"`
-	Channel           string       `json:"channel"`
-	ExternalRef       string       `json:"external_ref"`
-	BusinessType      string       `json:"business_type"`
-	Region            string       `json:"region"`
-	Version           int64        `json:"version"`
-	Status            string       `json:"status"` // routed, processing, partially_completed, completed, unrouted, …
-	FulfillmentStatus string       `json:"fulfillment_status"`
-	Currency          string       `json:"currency"`
-	Total             int64        `json:"total"`
-	Shipping          int64        `json:"shipping"`
-	PlacedAt          time.Time    `json:"placed_at"`
-	UpdatedAt         time.Time    `json:"updated_at"`
-	Customer          *Customer    `json:"customer,omitempty"`
-	Attributes        Object       `json:"attributes,omitempty"`
-	Lines             []Line       `json:"lines"`
-	SyncStatus        []SyncStatus `json:"sync_status"`
-	Tasks             []Task       `json:"tasks"`
-	Results           []Result     `json:"results"`
+	ID                string    `json:"id"`
+	Tenant            string    `json:"tenant"`
+	Channel           string    `json:"channel"`
+	ExternalRef       string    `json:"external_ref"`
+	BusinessType      string    `json:"business_type"`
+	Region            string    `json:"region"`
+	Version           int64     `json:"version"`
+	Status            string    `json:"status"` // OrderRouted and so on
+	FulfillmentStatus string    `json:"fulfillment_status"`
+	Currency          string    `json:"currency"`
+	Total             int64     `json:"total"`
+	Shipping          int64     `json:"shipping"`
+	PlacedAt          time.Time `json:"placed_at"`
+	UpdatedAt         time.Time `json:"updated_at"`
+	Customer          *Customer `json:"customer,omitempty"`
+	Attributes        Object    `json:"attributes,omitempty"`
+	// Cancellation is there once the order was to be cancelled.
+	Cancellation *Cancellation `json:"cancellation,omitempty"`
+	Lines        []Line        `json:"lines"`
+	SyncStatus   []SyncStatus  `json:"sync_status"`
+	Tasks        []Task        `json:"tasks"`
+	Results      []Result      `json:"results"`
 
 	Timeline  []Event           `json:"timeline,omitempty"`  // with include=timeline
 	Auxiliary []AuxiliaryRecord `json:"auxiliary,omitempty"` // with include=auxiliary

@@ -100,14 +100,14 @@ func decodeCancellation(body []byte, c *CancelOrder) error {
 func decodeHold(body []byte) (events.Held, error) {
 	var held events.Held
 	var given fields
-	r := httpapi.NewReader(body)
+	r := orderReader{Reader: httpapi.NewReader(body)}
 	r.Object(func(name string) {
 		switch name {
 		case "reason_code":
 			given |= hasRef
 			r.Name(&held.ReasonCode)
 		case "message":
-			r.String(&held.Message, 0, maxMessage)
+			r.text(&held.Message, 0, maxMessage)
 		default:
 			r.Unknown()
 		}

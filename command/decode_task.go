@@ -148,7 +148,7 @@ func oneOf[T ~string](r *httpapi.Reader, dst *T, words ...T) {
 func decodeRejection(body []byte) (events.Rejection, error) {
 	var rejection events.Rejection
 	var given fields
-	r := httpapi.NewReader(body)
+	r := orderReader{Reader: httpapi.NewReader(body)}
 	r.Object(func(name string) {
 		switch name {
 		case "reason_code":
@@ -157,7 +157,7 @@ func decodeRejection(body []byte) (events.Rejection, error) {
 		case "blocking":
 			r.Bool(&rejection.Blocking)
 		case "message":
-			r.String(&rejection.Message, 0, maxMessage)
+			r.text(&rejection.Message, 0, maxMessage)
 		default:
 			r.Unknown()
 		}

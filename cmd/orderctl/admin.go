@@ -97,7 +97,7 @@ func loadCommand(c *connection) *cobra.Command {
 
 func routesCommand(c *connection) *cobra.Command {
 	var r client.Route
-	var accept, complete time.Duration
+	var within durations
 	put := &cobra.Command{
 		Use: "put BUSINESS_TYPE", Short: "Set how orders of a business type find their providers", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -106,7 +106,9 @@ func routesCommand(c *connection) *cobra.Command {
 				return err
 			}
 			r.BusinessType = args[0]
-			r.AcceptWithin, r.CompleteWithin = int64(accept/time.Second), int64(complete/time.Second)
+			if err := within.into(&r); err != nil {
+				return err
+			}
 			answer, err := store.PutRoute(cmd.Context(), r)
 			if err != nil {
 				return err
@@ -117,10 +119,33 @@ func routesCommand(c *connection) *cobra.Command {
 	f := put.Flags()
 	f.StringVar(&r.Policy, "policy", client.PolicyLeastLoaded, "all or least_loaded")
 	f.StringSliceVar(&r.Regions, "region", nil, "regions it is for (default: all)")
-	f.DurationVar(&accept, "accept-within", 0, "time to accept a task (default: no limit)")
-	f.DurationVar(&complete, "complete-within", 0, "time to complete a task (default: no limit)")
+	f.DurationVar(&within.accept, "accept-within", 0, "time to accept a task, such as 15m (default: no limit)")
+	f.DurationVar(&within.complete, "complete-within", 0, "time to complete a task (default: no limit)")
+	f.DurationVar(&within.cancel, "cancel-within", 0, "time to answer when the user wants to cancel (default: an hour)")
 	f.IntVar(&r.MaxAttempts, "max-attempts", 0, "providers to ask one after the other (default: no limit)")
 	return family("routes", "Routes: how orders find their providers", put)
+}
+
+// durations are a route's deadlines.
+type durations struct{ accept, complete, cancel time.Duration }
+
+// into sets them in whole seconds, which is what the store counts in.
+func (d *durations) into(r *client.Route) error {
+	for _, within := range []struct {
+		flag  string
+		given time.Duration
+		set   *int64
+	}{
+		{"--accept-within", d.accept, &r.AcceptWithin},
+		{"--complete-within", d.complete, &r.CompleteWithin},
+		{"--cancel-within", d.cancel, &r.CancelWithin},
+	} {
+		if within.given < 0 || within.given%time.Second != 0 {
+			return fmt.Errorf("%s %s: it is counted in whole seconds", within.flag, within.given)
+		}
+		*within.set = int64(within.given / time.Second)
+	}
+	return nil
 }
 
 func tokensCommand(c *connection) *cobra.Command {

@@ -50,6 +50,8 @@ type resolved struct {
 	tenant string
 }
 
+var errAsWhom = errors.New("as whom? Give --client-id and --client-secret, or set ORDERSTORE_CLIENT_ID and ORDERSTORE_CLIENT_SECRET")
+
 // resolve finds address and credentials. Flags go before the development instance, and that before the environment.
 func (c *connection) resolve(usual string) (resolved, error) {
 	var r resolved
@@ -74,7 +76,7 @@ func (c *connection) resolve(usual string) (resolved, error) {
 			"ORDERSTORE_CLIENT_ID and ORDERSTORE_CLIENT_SECRET")
 	}
 	if r.config.ClientID == "" || r.config.ClientSecret == "" {
-		return r, errors.New("as whom? Give --client-id and --client-secret, or set ORDERSTORE_CLIENT_ID and ORDERSTORE_CLIENT_SECRET")
+		return r, errAsWhom
 	}
 	return r, nil
 }
@@ -128,5 +130,15 @@ func (c *connection) client(usual string) (*client.Client, error) {
 		return nil, err
 	}
 	r.config.RetryFor = patience
+	return client.New(r.config)
+}
+
+// public makes a client for what everybody may ask: it carries no credentials.
+func (c *connection) public() (*client.Client, error) {
+	r, err := c.resolve(asUser)
+	if err != nil && !errors.Is(err, errAsWhom) {
+		return nil, err
+	}
+	r.config.ClientID, r.config.ClientSecret, r.config.RetryFor = "", "", patience
 	return client.New(r.config)
 }

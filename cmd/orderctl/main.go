@@ -1,5 +1,5 @@
-// Command orderctl is the people's command line of an order store: it imports and submits orders, shows and follows them,
-// registers providers and routes, makes clients, works on tasks, and plays a sample provider.
+// Command orderctl is the people's command line of an order store: it imports, submits, amends and cancels orders, shows and follows
+// them, registers providers, routes and the catalog, makes clients, works on tasks, and plays a sample provider.
 package main
 
 import (
@@ -59,9 +59,9 @@ a development instance, with --as for the party; or by ORDERSTORE_URL, ORDERSTOR
 	c := &connection{}
 	c.flags(root.PersistentFlags())
 	root.AddCommand(
-		importCommand(c), submitCommand(c), getCommand(c), listCommand(c), watchCommand(c),
-		tenantsCommand(c), providersCommand(c), routesCommand(c), tokensCommand(c), lagCommand(c),
-		tasksCommand(c), sampleCommand(), providerSimCommand(c),
+		importCommand(c), submitCommand(c), getCommand(c), listCommand(c), watchCommand(c), ordersCommand(c),
+		tenantsCommand(c), providersCommand(c), routesCommand(c), productsCommand(c), vendorsCommand(c), tokensCommand(c), lagCommand(c),
+		tasksCommand(c), stateMachineCommand(c), sampleCommand(), providerSimCommand(c),
 	)
 	return root
 }

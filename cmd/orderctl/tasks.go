@@ -13,7 +13,8 @@ import (
 )
 
 func tasksCommand(c *connection) *cobra.Command {
-	return family("tasks", "Tasks: a provider's work", tasksListCommand(c), acceptCommand(c), rejectCommand(c), resultCommand(c))
+	return family("tasks", "Tasks: a provider's work",
+		tasksListCommand(c), acceptCommand(c), rejectCommand(c), resultCommand(c), holdCommand(c), resumeCommand(c), delegateCommand(c))
 }
 
 func tasksListCommand(c *connection) *cobra.Command {
@@ -29,7 +30,7 @@ func tasksListCommand(c *connection) *cobra.Command {
 			}
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 			if !asJSON {
-				_, _ = fmt.Fprintln(table, "OFFERED\tTASK\tORDER\tTYPE\tSTATUS\tACTIONS")
+				_, _ = fmt.Fprintln(table, "OFFERED\tTASK\tORDER\tTYPE\tSTATUS\tDUE\tACTIONS")
 			}
 			n := 0
 			for t, err := range store.ListTasks(cmd.Context(), filter) {
@@ -39,8 +40,8 @@ func tasksListCommand(c *connection) *cobra.Command {
 				if asJSON {
 					err = json.NewEncoder(cmd.OutOrStdout()).Encode(t)
 				} else {
-					_, err = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n",
-						t.OfferedAt.Format("2006-01-02 15:04:05"), t.ID, t.OrderID, t.BusinessType, t.Status, strings.Join(t.SupportedActions, " "))
+					_, err = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+						t.OfferedAt.Format("2006-01-02 15:04:05"), t.ID, t.OrderID, t.BusinessType, t.Status, due(t), strings.Join(t.SupportedActions, " "))
 				}
 				if err != nil {
 					return fmt.Errorf("print task: %w", err)
@@ -59,9 +60,17 @@ func tasksListCommand(c *connection) *cobra.Command {
 	return cmd
 }
 
+// due is when the task's deadline is past; "-" where none runs.
+func due(t client.Task) string {
+	if at := t.Due(); !at.IsZero() {
+		return at.Format("2006-01-02 15:04:05")
+	}
+	return "-"
+}
+
 func acceptCommand(c *connection) *cobra.Command {
 	return &cobra.Command{
-		Use: "accept TASK", Short: "Take a task on", Args: cobra.ExactArgs(1),
+		Use: "accept TASK", Short: "Take a task on, or agree to its cancellation", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := c.client(asProvider)
 			if err != nil {
@@ -79,7 +88,7 @@ func acceptCommand(c *connection) *cobra.Command {
 func rejectCommand(c *connection) *cobra.Command {
 	var why client.Rejection
 	cmd := &cobra.Command{
-		Use: "reject TASK --reason CODE", Short: "Give a task back", Args: cobra.ExactArgs(1),
+		Use: "reject TASK --reason CODE", Short: "Give a task back, or refuse its cancellation", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := c.client(asProvider)
 			if err != nil {

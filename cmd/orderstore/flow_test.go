@@ -198,6 +198,13 @@ func (s *system) get(token, path string) httpAnswer {
 
 func (s *system) request(method, token, path, body string) httpAnswer {
 	s.t.Helper()
+	answer, _ := s.send(method, token, path, body)
+	return answer
+}
+
+// send is request with headers, names and values by turns. It also gives the answer's headers.
+func (s *system) send(method, token, path, body string, headers ...string) (httpAnswer, http.Header) {
+	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.at.HTTP+path, strings.NewReader(body))
 	require.NoError(s.t, err)
 	if token != "" {
@@ -206,12 +213,15 @@ func (s *system) request(method, token, path, body string) httpAnswer {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
 	answer, err := http.DefaultClient.Do(req)
 	require.NoError(s.t, err)
 	defer func() { _ = answer.Body.Close() }()
 	read, err := io.ReadAll(answer.Body)
 	require.NoError(s.t, err)
-	return httpAnswer{answer.StatusCode, string(read)}
+	return httpAnswer{answer.StatusCode, string(read)}, answer.Header
 }
 
 func TestEveryBadFieldIsNamedAtOnce(t *testing.T) {

@@ -1,5 +1,6 @@
 // Package providersim is a sample provider: it follows the feed, accepts every task and posts a result for it, over the public
-// API alone. It remembers one position, so it goes on where it stopped; what it does twice, the store takes once.
+// API alone; or it is slow, silent or unwilling, as its Manner says. It remembers one position, so it goes on where it stopped; what
+// it does twice, the store takes once.
 package providersim
 
 import (
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,8 +22,9 @@ import (
 // Config is how the provider works. Zero values mean the defaults.
 type Config struct {
 	Client *client.Client // with a provider's credentials
-	// Concurrency is how many tasks are worked on at a time.
+	// Concurrency is how many tasks are worked on at a time; those that Manner delays are not counted meanwhile.
 	Concurrency int
+	Manner      Manner
 	// Once ends the run when there is nothing left to do; otherwise it goes on until its context ends.
 	Once bool
 	// After is the position to begin behind, where StateFile knows none.
@@ -49,6 +52,10 @@ type Stats struct {
 	Completed int64 `json:"completed"` // tasks
 	Replayed  int64 `json:"replayed"`  // of them, had been completed by an earlier run
 	Skipped   int64 `json:"skipped"`   // tasks that others had closed meanwhile
+	Rejected  int64 `json:"rejected"`  // tasks
+	Ignored   int64 `json:"ignored"`   // tasks and cancellations that got no answer
+	Agreed    int64 `json:"agreed"`    // to a cancellation
+	Refused   int64 `json:"refused"`   // cancellations
 	Events    int64 `json:"events"`    // heard
 	Position  int64 `json:"position"`  // everything up to it was dealt with
 }
@@ -59,7 +66,10 @@ type provider struct {
 
 	mu      sync.Mutex
 	stats   Stats
-	wrote   int64 // highest position of a write
+	wrote   int64           // highest position of a write
+	inHand  map[string]bool // by matter: true when it is dealt with later, false when not at all
+	later   sync.WaitGroup  // those of them that are dealt with later
+	fail    context.CancelCauseFunc
 	working atomic.Int64
 }
 
@@ -71,23 +81,31 @@ func Run(ctx context.Context, c Config) (Stats, error) {
 	if c.Wait <= 0 {
 		c.Wait = DefaultWait
 	}
-	p := &provider{Config: c}
+	p := &provider{Config: c, inHand: map[string]bool{}}
 	after, err := p.load()
 	if err != nil {
 		return p.stats, err
 	}
+	ctx, p.fail = context.WithCancelCause(ctx)
+	var reports sync.WaitGroup
 	if c.ReportLoad > 0 {
-		var reports sync.WaitGroup
-		defer reports.Wait()
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		reports.Go(func() { p.reportLoad(ctx) })
 	}
-	// What an earlier run accepted and did not get to complete is announced no more.
-	if _, err := p.sweep(ctx, "accepted"); err != nil {
-		return p.snapshot(), err
+	// What an earlier run did not get to complete is announced no more.
+	statuses := workable
+	if after == 0 {
+		statuses = workable[1:] // what is only offered will be
 	}
-	err = p.follow(ctx, after)
+	_, err = p.sweep(ctx, statuses)
+	if err == nil {
+		err = p.follow(ctx, after)
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	p.fail(nil)
+	p.later.Wait()
+	reports.Wait()
 	return p.snapshot(), err
 }
 
@@ -138,12 +156,14 @@ func (p *provider) page(ctx context.Context, after int64, wait time.Duration) (c
 		return page, err
 	}
 	err = p.each(ctx, func(work func(client.Task)) error {
+		met := map[string]bool{} // all events of a task come with the task as it is now
 		for i := range page.Events {
-			task, found, err := offered(&page.Events[i])
+			task, found, err := announced(&page.Events[i])
 			if err != nil {
 				return err
 			}
-			if found {
+			if found && !met[task.ID] && !p.has(task) {
+				met[task.ID] = true
 				work(task)
 			}
 		}
@@ -161,7 +181,12 @@ func (p *provider) page(ctx context.Context, after int64, wait time.Duration) (c
 
 // done looks for work once more: in the inbox, and for a moment in the feed.
 func (p *provider) done(ctx context.Context, page *client.FeedPage, after int64) (bool, error) {
-	found, err := p.sweep(ctx, "offered", "accepted")
+	if p.waiting() {
+		var err error
+		*page, err = p.page(ctx, after, lastLook)
+		return false, err
+	}
+	found, err := p.sweep(ctx, workable)
 	if err != nil || found > 0 {
 		return false, err
 	}
@@ -169,9 +194,9 @@ func (p *provider) done(ctx context.Context, page *client.FeedPage, after int64)
 	return err == nil && len(page.Events) == 0, err
 }
 
-// offered is the task that an event offers, where it can still be worked on.
-func offered(event *client.Event) (client.Task, bool, error) {
-	if event.Type != "task.offered" {
+// announced is the task that an event offers or asks to have cancelled, where it can still be worked on.
+func announced(event *client.Event) (client.Task, bool, error) {
+	if event.Type != "task.offered" && event.Type != "task.cancellation_requested" {
 		return client.Task{}, false, nil
 	}
 	order, err := event.Order()
@@ -182,17 +207,29 @@ func offered(event *client.Event) (client.Task, bool, error) {
 		return client.Task{}, false, fmt.Errorf("order of event %s: %w", event.ID, err)
 	}
 	task, found := order.Task(event.TaskID)
-	return task, found && task.Allows(client.ActionResult), nil
+	return task, found && slices.Contains(workable, task.Status), nil
 }
 
-// sweep works on all tasks of the inbox with one of these statuses and says how many there were.
-func (p *provider) sweep(ctx context.Context, statuses ...string) (int, error) {
+// workable are the statuses of tasks that wait for the provider, the first one it is asked in.
+//
+//nolint:gochecknoglobals // a table that nothing changes
+var workable = []string{client.TaskOffered, client.TaskAccepted, client.TaskCancellationRequested, client.TaskCancellationRefused}
+
+// sweep works on all tasks of the inbox that have one of these statuses and are not in hand, and says how many there were. It notes
+// them: an announcement that is read right after may show them as they were before.
+func (p *provider) sweep(ctx context.Context, statuses []string) (int, error) {
 	found := 0
 	err := p.each(ctx, func(work func(client.Task)) error {
 		filter := client.TaskFilter{Status: statuses, PageSize: 200, Position: p.written()}
 		for task, err := range p.Client.ListTasks(ctx, filter) {
 			if err != nil {
 				return err
+			}
+			if p.has(task) {
+				continue
+			}
+			if task.Status != client.TaskCancellationRequested { // which may come again
+				p.take(task, false)
 			}
 			found++
 			work(task)
@@ -220,7 +257,7 @@ func (p *provider) each(ctx context.Context, find func(work func(client.Task)) e
 				p.working.Add(-1)
 				<-slots
 			}()
-			if err := p.complete(ctx, task); err != nil {
+			if err := p.deal(ctx, task); err != nil {
 				cancel(err)
 			}
 		})
@@ -232,44 +269,12 @@ func (p *provider) each(ctx context.Context, find func(work func(client.Task)) e
 	return context.Cause(ctx)
 }
 
-// complete accepts a task, unless that was done before, and posts its result under an id that is always the same.
-func (p *provider) complete(ctx context.Context, task client.Task) error {
-	if task.Allows(client.ActionAccept) {
-		if _, err := p.Client.AcceptTask(ctx, task.ID); err != nil && !client.HasCode(err, client.CodeTaskState) {
-			return p.skip(err)
-		}
-	}
-	short := task.ID[max(0, len(task.ID)-12):]
-	done, err := p.Client.PostResult(ctx, task.ID, client.ResultSubmission{
-		ResultID: "sim-" + task.ID, Outcome: client.OutcomeCompleted,
-		Tracking: []client.Tracking{{Carrier: "sample-parcel", Number: "SP" + strings.ToUpper(short)}},
-		Payload:  client.Object{"confirmation": short, "handled_by": "provider-sim"},
-	})
-	if err != nil {
-		return p.skip(err)
-	}
-	p.mu.Lock()
-	p.stats.Completed++
-	if done.Meta.Replayed {
-		p.stats.Replayed++
-	}
-	p.wrote = max(p.wrote, done.Meta.Position)
-	stats := p.stats
-	p.mu.Unlock()
-	if p.Report != nil {
-		p.Report(stats)
-	}
-	return nil
-}
-
 // skip leaves a task that was closed or taken away meanwhile, and returns every other error.
 func (p *provider) skip(err error) error {
 	if !client.HasCode(err, client.CodeTaskState) && !client.HasCode(err, client.CodeNotFound) {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.stats.Skipped++
+	p.count(&p.stats.Skipped)
 	return nil
 }
 

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/orderstore/orderstore/client"
+)
+
+func ordersCommand(c *connection) *cobra.Command {
+	return family("orders", "Orders: submit, show, amend and cancel them",
+		submitCommand(c), getCommand(c), listCommand(c), watchCommand(c), amendCommand(c), cancelCommand(c))
+}
+
+// versionFlag adds the flag that says for which version of the order a change is meant.
+func versionFlag(cmd *cobra.Command, version *int64) {
+	cmd.Flags().Int64Var(version, "version", 0, "only if the order has this version (default: the one it has now)")
+}
+
+// versionOf is the version that was given, or the one that the order has.
+func versionOf(ctx context.Context, store *client.Client, id string, given int64) (int64, error) {
+	if given != 0 {
+		return given, nil
+	}
+	order, err := store.GetOrder(ctx, id, client.GetOptions{})
+	return order.Version, err
+}
+
+func amendCommand(c *connection) *cobra.Command {
+	var version int64
+	cmd := &cobra.Command{
+		Use:   "amend ORDER FILE",
+		Short: `Change an order as a JSON merge patch says ("-" for standard input)`,
+		Long: `Change an order as a JSON merge patch says ("-" for standard input), such as
+
+  {"customer": {"phone": "1 23"}, "attributes": {"note": null}, "shipping": 990}
+
+It may have customer, attributes, shipping, lines and total; null removes. Lines are all lines as they shall be, each with its
+line_id, and may change until a provider has accepted.`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			change, err := amendment(args[1], cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			store, err := c.client(asUser)
+			if err != nil {
+				return err
+			}
+			at, err := versionOf(cmd.Context(), store, args[0], version)
+			if err != nil {
+				return err
+			}
+			order, err := store.AmendOrder(cmd.Context(), args[0], at, change)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), order)
+		},
+	}
+	versionFlag(cmd, &version)
+	return cmd
+}
+
+// amendment reads a merge patch strictly.
+func amendment(file string, in io.Reader) (client.Amendment, error) {
+	var change client.Amendment
+	body, err := readInput(file, in)
+	if err != nil {
+		return change, fmt.Errorf("amend: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&change); err != nil {
+		return change, fmt.Errorf("amend: %s: %w", file, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return change, fmt.Errorf("amend: %s: there is more than one patch", file)
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil {
+		return change, fmt.Errorf("amend: %s: %w", file, err)
+	}
+	for name, patch := range map[string]**client.Object{"customer": &change.Customer, "attributes": &change.Attributes} {
+		if value, given := members[name]; given && string(value) == "null" {
+			*patch = new(client.Object) // null is no pointer to nothing here: it removes
+		}
+	}
+	return change, nil
+}
+
+// readInput reads a file, or standard input for "-".
+func readInput(file string, in io.Reader) ([]byte, error) {
+	if file == "-" {
+		return io.ReadAll(in)
+	}
+	return os.ReadFile(file)
+}
+
+func cancelCommand(c *connection) *cobra.Command {
+	var version int64
+	var why client.CancelReason
+	cmd := &cobra.Command{
+		Use:   "cancel ORDER",
+		Short: "Cancel an order, or ask its provider to, where one has accepted",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asUser)
+			if err != nil {
+				return err
+			}
+			at, err := versionOf(cmd.Context(), store, args[0], version)
+			if err != nil {
+				return err
+			}
+			order, err := store.CancelOrder(cmd.Context(), args[0], at, why)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), order)
+		},
+	}
+	versionFlag(cmd, &version)
+	cmd.Flags().StringVar(&why.Reason, "reason", "", "reason, such as changed_mind")
+	cmd.Flags().StringVar(&why.Message, "message", "", "more about it, for people")
+	return cmd
+}
