@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// AnyVersion, where a version is asked for, makes a change whatever version the order or task has by then.
+// AnyVersion is for where a version is asked for: it makes a change whatever version the order or task has by then.
 const AnyVersion int64 = -1
 
 // IfVersion makes a change of a task only where it still has this version; otherwise the Problem has the code version_mismatch.

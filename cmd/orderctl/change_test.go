@@ -195,8 +195,9 @@ func (w *worker) plays(t *testing.T, manner providersim.Manner) (stop func() pro
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan providersim.Stats, 1)
+	provider := w.client(t)
 	go func() {
-		stats, _ := providersim.Run(ctx, providersim.Config{Client: w.client(t), Manner: manner})
+		stats, _ := providersim.Run(ctx, providersim.Config{Client: provider, Manner: manner})
 		ended <- stats
 	}()
 	t.Cleanup(cancel)
