@@ -119,13 +119,10 @@ func TestNamedCommandsExist(t *testing.T) {
 	run(t.Context(), t, "go", "build", "-o", bin+"/", "./cmd/...")
 	line := regexp.MustCompile("(?m)(?:bin/|`|^|[(@]|exec )(order(?:store|aux|ctl|bench))((?: +[^`|\n]*)?)")
 	flag := regexp.MustCompile(`--[a-z-]+`)
-	subcommand := regexp.MustCompile(`^ +([a-z-]+)`)
+	subcommands := regexp.MustCompile(`^(?: +[a-z][a-z-]*)+`) // and words that follow them, which help does not mind
 	for path, text := range pages(t) {
 		for _, match := range line.FindAllStringSubmatch(text, -1) {
-			args := []string{"--help"}
-			if sub := subcommand.FindStringSubmatch(match[2]); sub != nil {
-				args = []string{sub[1], "--help"}
-			}
+			args := append(strings.Fields(subcommands.FindString(match[2])), "--help")
 			help := run(t.Context(), t, filepath.Join(bin, match[1]), args...)
 			for _, name := range flag.FindAllString(match[2], -1) {
 				assert.Contains(t, help, name, "%s: %s%s", path, match[1], match[2])
