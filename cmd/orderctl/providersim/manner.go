@@ -43,11 +43,7 @@ func (p *provider) deal(ctx context.Context, task client.Task) error {
 		return p.reject(ctx, task)
 	case p.pause(task) > 0:
 		p.take(task, true)
-		p.later.Go(func() {
-			if err := p.slowly(ctx, task); err != nil && ctx.Err() == nil {
-				p.fail(err)
-			}
-		})
+		p.postpone(task)
 		return nil
 	}
 	if err := p.accept(ctx, task); err != nil {

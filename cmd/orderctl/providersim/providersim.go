@@ -64,13 +64,14 @@ type Stats struct {
 type provider struct {
 	Config
 
-	mu      sync.Mutex
-	stats   Stats
-	wrote   int64           // highest position of a write
-	inHand  map[string]bool // by matter: true when it is dealt with later, false when not at all
-	later   sync.WaitGroup  // those of them that are dealt with later
-	fail    context.CancelCauseFunc
-	working atomic.Int64
+	mu     sync.Mutex
+	stats  Stats
+	wrote  int64           // highest position of a write
+	inHand map[string]bool // by matter: true when it is dealt with later, false when not at all
+	later  sync.WaitGroup  // those of them that are dealt with later
+	// postpone begins work on a task that takes longer than what it was found by: until the run ends.
+	postpone func(client.Task)
+	working  atomic.Int64
 }
 
 // Run works until its context ends, or, with Once, until no task is open.
@@ -86,7 +87,14 @@ func Run(ctx context.Context, c Config) (Stats, error) {
 	if err != nil {
 		return p.stats, err
 	}
-	ctx, p.fail = context.WithCancelCause(ctx)
+	ctx, stop := context.WithCancelCause(ctx)
+	p.postpone = func(task client.Task) {
+		p.later.Go(func() {
+			if err := p.slowly(ctx, task); err != nil && ctx.Err() == nil {
+				stop(err)
+			}
+		})
+	}
 	var reports sync.WaitGroup
 	if c.ReportLoad > 0 {
 		reports.Go(func() { p.reportLoad(ctx) })
@@ -103,7 +111,7 @@ func Run(ctx context.Context, c Config) (Stats, error) {
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	p.fail(nil)
+	stop(nil)
 	p.later.Wait()
 	reports.Wait()
 	return p.snapshot(), err
