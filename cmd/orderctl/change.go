@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,16 +20,15 @@ func ordersCommand(c *connection) *cobra.Command {
 
 // versionFlag adds the flag that says for which version of the order a change is meant.
 func versionFlag(cmd *cobra.Command, version *int64) {
-	cmd.Flags().Int64Var(version, "version", 0, "only if the order has this version (default: the one it has now)")
+	cmd.Flags().Int64Var(version, "version", 0, "only if the order has this version (default: whatever it has)")
 }
 
-// versionOf is the version that was given, or the one that the order has.
-func versionOf(ctx context.Context, store *client.Client, id string, given int64) (int64, error) {
+// versionOf is the version that was given. Without one it is not asked for: what a read says may be older than the change before.
+func versionOf(given int64) int64 {
 	if given != 0 {
-		return given, nil
+		return given
 	}
-	order, err := store.GetOrder(ctx, id, client.GetOptions{})
-	return order.Version, err
+	return client.AnyVersion
 }
 
 func amendCommand(c *connection) *cobra.Command {
@@ -54,11 +52,7 @@ line_id, and may change until a provider has accepted.`,
 			if err != nil {
 				return err
 			}
-			at, err := versionOf(cmd.Context(), store, args[0], version)
-			if err != nil {
-				return err
-			}
-			order, err := store.AmendOrder(cmd.Context(), args[0], at, change)
+			order, err := store.AmendOrder(cmd.Context(), args[0], versionOf(version), change)
 			if err != nil {
 				return err
 			}
@@ -116,11 +110,7 @@ func cancelCommand(c *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at, err := versionOf(cmd.Context(), store, args[0], version)
-			if err != nil {
-				return err
-			}
-			order, err := store.CancelOrder(cmd.Context(), args[0], at, why)
+			order, err := store.CancelOrder(cmd.Context(), args[0], versionOf(version), why)
 			if err != nil {
 				return err
 			}
