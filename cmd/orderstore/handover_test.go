@@ -27,7 +27,7 @@ func passedOn(t *testing.T, s *system) {
 	require.WithinDuration(t, time.Now().Add(2*time.Second), task.AcceptBy, 2*time.Second)
 
 	read := s.await(s.user(), order.ID, func(o client.Order) bool { return o.Status == client.OrderCompleted })
-	require.Len(t, read.Tasks, 2)
+	require.GreaterOrEqual(t, len(read.Tasks), 2)
 	require.Equal(t, client.TaskExpired, read.Tasks[0].Status)
 	require.Equal(t, "accept", read.Tasks[0].Expired.Deadline)
 	require.Equal(t, []any{"far", 2, "other_region"}, []any{read.Tasks[1].Provider, read.Tasks[1].Attempt, read.Tasks[1].Routing.Candidates[0].Tier})
