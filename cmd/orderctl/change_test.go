@@ -107,12 +107,6 @@ func TestPeopleChangeOrdersAndTasks(t *testing.T) {
 	stateMachineIsReadable(t, s)
 }
 
-// shows waits until a command that reads has something in its answer: reads may lag behind the write before.
-func shows(t *testing.T, wanted string, args ...string) {
-	t.Helper()
-	require.Eventually(t, func() bool { return strings.Contains(ok(t, args...), wanted) }, 20*time.Second, 50*time.Millisecond, wanted)
-}
-
 func amendByHand(t *testing.T, s *store) {
 	t.Helper()
 	order := s.placed(t, "inn", "amend", "north")
