@@ -6,7 +6,7 @@ import (
 	"github.com/orderstore/orderstore/events"
 )
 
-// HoldTask says that the provider cannot go on for now. Its deadlines do not run meanwhile.
+// HoldTask says that the provider cannot go on at present. Its deadlines do not run meanwhile.
 type HoldTask struct {
 	onTask
 	Held events.Held

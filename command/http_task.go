@@ -44,7 +44,8 @@ func (a *api) acceptTask(c echo.Context, who auth.Identity) error {
 	return a.run(c, who, body, &AcceptTask{task})
 }
 
-func (a *api) rejectTask(c echo.Context, who auth.Identity) error {
+// onTask reads a request on a task that has something to say, and submits what it asks for.
+func (a *api) onTask(c echo.Context, who auth.Identity, read func(task onTask, body []byte) (Command, error)) error {
 	task, err := taskOf(c, who)
 	if err != nil {
 		return err
@@ -53,43 +54,32 @@ func (a *api) rejectTask(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	rejection, err := decodeRejection(body)
+	command, err := read(task, body)
 	if err != nil {
-		return err
-	}
-	return a.run(c, who, body, &RejectTask{onTask: task, Rejection: rejection})
-}
-
-func (a *api) postResult(c echo.Context, who auth.Identity) error {
-	task, err := taskOf(c, who)
-	if err != nil {
-		return err
-	}
-	body, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
-	if err != nil {
-		return err
-	}
-	command := &PostResult{onTask: task}
-	if err := decodeResult(body, command); err != nil {
 		return err
 	}
 	return a.run(c, who, body, command)
 }
 
+func (a *api) rejectTask(c echo.Context, who auth.Identity) error {
+	return a.onTask(c, who, func(task onTask, body []byte) (Command, error) {
+		rejection, err := decodeRejection(body)
+		return &RejectTask{onTask: task, Rejection: rejection}, err
+	})
+}
+
+func (a *api) postResult(c echo.Context, who auth.Identity) error {
+	return a.onTask(c, who, func(task onTask, body []byte) (Command, error) {
+		command := &PostResult{onTask: task}
+		return command, decodeResult(body, command)
+	})
+}
+
 func (a *api) holdTask(c echo.Context, who auth.Identity) error {
-	task, err := taskOf(c, who)
-	if err != nil {
-		return err
-	}
-	body, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
-	if err != nil {
-		return err
-	}
-	held, err := decodeHold(body)
-	if err != nil {
-		return err
-	}
-	return a.run(c, who, body, &HoldTask{onTask: task, Held: held})
+	return a.onTask(c, who, func(task onTask, body []byte) (Command, error) {
+		held, err := decodeHold(body)
+		return &HoldTask{onTask: task, Held: held}, err
+	})
 }
 
 func (a *api) resumeTask(c echo.Context, who auth.Identity) error {
@@ -105,17 +95,8 @@ func (a *api) resumeTask(c echo.Context, who auth.Identity) error {
 }
 
 func (a *api) delegateTask(c echo.Context, who auth.Identity) error {
-	task, err := taskOf(c, who)
-	if err != nil {
-		return err
-	}
-	body, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
-	if err != nil {
-		return err
-	}
-	command := &DelegateTask{onTask: task}
-	if err := decodeDelegation(body, command); err != nil {
-		return err
-	}
-	return a.run(c, who, body, command)
+	return a.onTask(c, who, func(task onTask, body []byte) (Command, error) {
+		command := &DelegateTask{onTask: task}
+		return command, decodeDelegation(body, command)
+	})
 }
