@@ -33,7 +33,7 @@ const (
 	OrderExpired            = "expired" // nobody is left after deadlines; it is offered when the providers change
 )
 
-// HoldReason is why a provider cannot go on with a task for now.
+// HoldReason is why a provider cannot go on with a task at present.
 type HoldReason struct {
 	ReasonCode string `json:"reason_code"`
 	Message    string `json:"message,omitempty"`
@@ -104,7 +104,7 @@ func (t *Task) Due() time.Time {
 	return time.Time{}
 }
 
-// HoldTask says that the provider cannot go on for now. The task's deadlines do not run until it is resumed.
+// HoldTask says that the provider cannot go on at present. The task's deadlines do not run until it is resumed.
 func (c *Client) HoldTask(ctx context.Context, id string, why HoldReason, options ...WriteOption) (Task, error) {
 	return c.taskAction(ctx, id, ActionHold, why, options)
 }

@@ -99,21 +99,8 @@ func decodeCancellation(body []byte, c *CancelOrder) error {
 // decodeHold reads why a task is put on hold.
 func decodeHold(body []byte) (events.Held, error) {
 	var held events.Held
-	var given fields
-	r := orderReader{Reader: httpapi.NewReader(body)}
-	r.Object(func(name string) {
-		switch name {
-		case "reason_code":
-			given |= hasRef
-			r.Name(&held.ReasonCode)
-		case "message":
-			r.text(&held.Message, 0, maxMessage)
-		default:
-			r.Unknown()
-		}
-	})
-	r.Require("reason_code", given.has(hasRef))
-	return held, r.Finish()
+	err := decodeWhy(body, &held.ReasonCode, &held.Message, func(r *orderReader, _ string) { r.Unknown() })
+	return held, err
 }
 
 // decodeDelegation reads what help is asked for.

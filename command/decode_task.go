@@ -147,23 +147,33 @@ func oneOf[T ~string](r *httpapi.Reader, dst *T, words ...T) {
 // decodeRejection reads why a task is rejected.
 func decodeRejection(body []byte) (events.Rejection, error) {
 	var rejection events.Rejection
+	err := decodeWhy(body, &rejection.ReasonCode, &rejection.Message, func(r *orderReader, name string) {
+		if name != "blocking" {
+			r.Unknown()
+			return
+		}
+		r.Bool(&rejection.Blocking)
+	})
+	return rejection, err
+}
+
+// decodeWhy reads the reason that a provider gives, and hands other members to more.
+func decodeWhy(body []byte, code, message *string, more func(r *orderReader, name string)) error {
 	var given fields
 	r := orderReader{Reader: httpapi.NewReader(body)}
 	r.Object(func(name string) {
 		switch name {
 		case "reason_code":
 			given |= hasRef
-			r.Name(&rejection.ReasonCode)
-		case "blocking":
-			r.Bool(&rejection.Blocking)
+			r.Name(code)
 		case "message":
-			r.text(&rejection.Message, 0, maxMessage)
+			r.text(message, 0, maxMessage)
 		default:
-			r.Unknown()
+			more(&r, name)
 		}
 	})
 	r.Require("reason_code", given.has(hasRef))
-	return rejection, r.Finish()
+	return r.Finish()
 }
 
 // decodeNothing reads a body that has nothing to say: {}.

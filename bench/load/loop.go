@@ -96,16 +96,16 @@ func Closed(ctx context.Context, connections int, phases Phases, numbers *atomic
 		counters[i] = c
 		do := operation()
 		workers.Go(func() {
-			for now := time.Now(); now.Before(to) && ctx.Err() == nil; {
-				began := now
+			for answered := time.Now(); answered.Before(to) && ctx.Err() == nil; {
+				began := answered
 				n := numbers.Add(1)
 				if phases.Limit > 0 && n > first+phases.Limit {
 					return
 				}
 				reason := do(ctx, n, began)
-				now = time.Now()
-				if now.Before(to) {
-					c.count(reason, now.Sub(began), !now.Before(from))
+				answered = time.Now()
+				if answered.Before(to) {
+					c.count(reason, answered.Sub(began), !answered.Before(from))
 				}
 			}
 		})
