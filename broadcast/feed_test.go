@@ -29,13 +29,21 @@ func readSide(t *testing.T) *side {
 	s := &side{t: t, pool: pgtest.Database(t, migrations.Read, "read"), tip: &stream.Tip{}}
 	_, err := s.pool.Exec(t.Context(), `INSERT INTO checkpoints (view, position, digest) VALUES ('timeline', 0, $1), ('order_view', 0, $1)`, make([]byte, 32))
 	require.NoError(t, err)
-	hub := NewHub(s.pool, s.tip, discard())
+	live := NewLive(s.pool, s.tip, discard())
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = hub.Run(ctx) }()
+	go func() { defer close(done); _ = live.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	s.api = &api{reader: &reader{pool: s.pool}, hub: hub, tip: s.tip}
+	s.api = &api{reader: &reader{pool: s.pool, live: live}, live: live, now: time.Now}
 	return s
+}
+
+// ask looks once, or waits, for what an identity may hear.
+func (s *side) ask(who auth.Identity, after int64, limit int, wait time.Duration) *page {
+	s.t.Helper()
+	p, err := s.api.poll(s.t.Context(), interest{who: who, whose: partyOf(who), after: after}, limit, wait)
+	require.NoError(s.t, err)
+	return p
 }
 
 // tell projects one event and makes it readable up to a position.
@@ -54,6 +62,9 @@ func (s *side) reach(view string, position int64) {
 	s.t.Helper()
 	_, err := s.pool.Exec(s.t.Context(), `UPDATE checkpoints SET position = $2 WHERE view = $1`, view, position)
 	require.NoError(s.t, err)
+	if view == "timeline" {
+		s.tip.Advance(position)
+	}
 }
 
 func positions(p *page) []int64 {
@@ -89,8 +100,7 @@ func TestFeedGivesEachPartyItsOwn(t *testing.T) {
 		{auth.Identity{Kind: auth.KindAuxiliary, Tenant: "shop"}, 0, 500, []int64{3}, 4},
 		{auth.Identity{Kind: auth.KindUser, Tenant: "demo"}, 90, 500, []int64{}, 90},
 	} {
-		p, err := s.api.await(t.Context(), c.who, asked{after: c.after}, c.limit, 0)
-		require.NoError(t, err)
+		p := s.ask(c.who, c.after, c.limit, 0)
 		require.Equal(t, c.want, positions(p))
 		require.Equal(t, c.to, p.ScannedTo)
 	}
@@ -104,8 +114,7 @@ func TestFeedIsNeverAheadOfTheOrders(t *testing.T) {
 	s.tell(2, "demo", "acme")
 	s.reach("timeline", 2)
 	s.reach("order_view", 1)
-	p, err := s.api.await(t.Context(), auth.Identity{Kind: auth.KindUser, Tenant: "demo"}, asked{}, 500, 0)
-	require.NoError(t, err)
+	p := s.ask(auth.Identity{Kind: auth.KindUser, Tenant: "demo"}, 0, 500, 0)
 	require.Equal(t, []int64{1}, positions(p))
 	require.Equal(t, int64(1), p.ScannedTo)
 }
@@ -115,7 +124,8 @@ func TestLongPollIsWokenByItsOwnNewsAlone(t *testing.T) {
 	s := readSide(t)
 	answer := make(chan *page, 1)
 	go func() {
-		p, err := s.api.await(context.Background(), auth.Identity{Kind: auth.KindProvider, Provider: "acme"}, asked{}, 500, time.Minute)
+		acme := auth.Identity{Kind: auth.KindProvider, Provider: "acme"}
+		p, err := s.api.poll(context.Background(), interest{who: acme, whose: partyOf(acme)}, 500, time.Minute)
 		if err != nil {
 			t.Errorf("await: %v", err)
 		}

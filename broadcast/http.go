@@ -5,14 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/auth"
-	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 )
 
@@ -25,72 +23,38 @@ const (
 
 // Deps is what the routes work with.
 type Deps struct {
-	Pool *pgxpool.Pool // of the read database
-	Hub  *Hub
-	Tip  Tip // of the timeline
+	Write  *pgxpool.Pool // the primary: subscriptions and the log
+	Read   *pgxpool.Pool // the read database
+	Live   *Live
+	Cursor *httpapi.Cursor
+	Now    func() time.Time
 }
 
-// Routes are the routes by which parties hear events.
+// Routes are the routes by which parties hear events and say what they want to hear.
 func Routes(d Deps) []httpapi.Route {
-	a := &api{reader: &reader{pool: d.Pool}, hub: d.Hub, tip: d.Tip}
+	a := &api{
+		reader: &reader{pool: d.Read, live: d.Live}, live: d.Live, log: d.Write, store: NewSubscriptionStore(d.Write),
+		cursor: d.Cursor, now: d.Now,
+	}
 	kinds := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary}
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		{Method: http.MethodGet, Path: "/v1/feed", Scope: auth.ScopeOrdersRead, Kinds: kinds, Class: httpapi.ClassStream, Handler: a.feed},
 		{Method: http.MethodGet, Path: "/v1/events", Scope: auth.ScopeOrdersRead, Kinds: kinds, Class: httpapi.ClassStream, Handler: a.events},
-	}
+	}, a.subscriptionRoutes()...)
 }
 
 type api struct {
 	reader *reader
-	hub    *Hub
-	tip    Tip
-}
-
-// asked is what a listener asks for.
-type asked struct {
-	after  int64
-	orders bool
-}
-
-// askedOf reads from where the listener wants to hear, and whether with orders. given is false when it names no position.
-func askedOf(c echo.Context, names ...string) (want asked, given bool, err error) {
-	for _, raw := range []string{c.QueryParam("after"), c.Request().Header.Get("Last-Event-ID")} {
-		if raw == "" {
-			continue
-		}
-		p, err := strconv.ParseInt(raw, 10, 64)
-		if err != nil || p < 0 {
-			return want, true, fault.New(fault.BadParameter, "after and Last-Event-ID must be positions: integers from 0")
-		}
-		want.after, given = max(want.after, p), true
-	}
-	switch include := c.QueryParam("include"); include {
-	case "":
-	case includeName:
-		want.orders = true
-	default:
-		return want, given, fault.New(fault.BadParameter, "include must be %q", includeName)
-	}
-	for name := range c.QueryParams() {
-		if !known(name, names) {
-			return want, given, fault.New(fault.BadParameter, "%q is not a parameter here", name)
-		}
-	}
-	return want, given, nil
-}
-
-func known(name string, names []string) bool {
-	for _, n := range append(names, "after", "include") {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	live   *Live
+	log    *pgxpool.Pool
+	store  *SubscriptionStore
+	cursor *httpapi.Cursor
+	now    func() time.Time
 }
 
 // feed answers with the party's events after a position; with none there, it waits for some.
 func (a *api) feed(c echo.Context, who auth.Identity) error {
-	want, _, err := askedOf(c, "wait", "limit")
+	in, err := a.interestOf(c, who, start{}, "wait", "limit")
 	if err != nil {
 		return err
 	}
@@ -102,10 +66,7 @@ func (a *api) feed(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	if !mayHear(who) {
-		return fault.New(fault.Forbidden, "the token names no party")
-	}
-	p, err := a.await(c.Request().Context(), who, want, limit, wait)
+	p, err := a.poll(c.Request().Context(), in, limit, wait)
 	if err != nil {
 		return err
 	}
@@ -114,17 +75,25 @@ func (a *api) feed(c echo.Context, who auth.Identity) error {
 	return c.JSON(http.StatusOK, p)
 }
 
-// await reads until there is something, or the wait is over.
-func (a *api) await(ctx context.Context, who auth.Identity, want asked, limit int, wait time.Duration) (*page, error) {
-	whose := partyOf(who)
-	w := a.hub.join(whose)
-	defer a.hub.leave(whose, w)
+// poll answers one who comes anew.
+func (a *api) poll(ctx context.Context, in interest, limit int, wait time.Duration) (*page, error) {
+	w := a.live.join(in.whose, in.filter)
+	defer a.live.leave(in.whose, w)
+	return a.await(ctx, w, in, limit, wait, true)
+}
+
+// await reads until there is something, or the wait is over. The first look of one who comes anew is at all that the read side has.
+func (a *api) await(ctx context.Context, w *waiter, in interest, limit int, wait time.Duration, anew bool) (*page, error) {
 	over := time.NewTimer(wait)
 	defer over.Stop()
-	for {
-		p, err := a.reader.read(ctx, who, want.after, limit, want.orders)
+	for ; ; anew = false {
+		p, err := a.reader.read(ctx, in, limit, anew || wait == 0)
 		if err != nil || len(p.Events) > 0 || wait == 0 {
 			return p, err
+		}
+		in.after = p.ScannedTo
+		if p.more {
+			continue
 		}
 		select {
 		case <-w.wake:
@@ -138,30 +107,26 @@ func (a *api) await(ctx context.Context, who auth.Identity, want asked, limit in
 
 // events streams the party's events: from a position, from Last-Event-ID, or from now on.
 func (a *api) events(c echo.Context, who auth.Identity) error {
-	want, given, err := askedOf(c)
+	in, err := a.interestOf(c, who, start{now: true})
 	if err != nil {
 		return err
-	}
-	if !mayHear(who) {
-		return fault.New(fault.Forbidden, "the token names no party")
-	}
-	if !given {
-		want.after = a.tip.Position()
 	}
 	sse, err := httpapi.Stream(c)
 	if err != nil {
 		return nil //nolint:nilerr // the client is gone
 	}
 	ctx := c.Request().Context()
-	for {
-		p, err := a.await(ctx, who, want, feedLimit, sseBeat)
+	w := a.live.join(in.whose, in.filter)
+	defer a.live.leave(in.whose, w)
+	for anew := true; ; anew = false {
+		p, err := a.await(ctx, w, in, feedLimit, sseBeat, anew)
 		if err != nil {
 			return err
 		}
 		if err := send(sse, p); err != nil || ctx.Err() != nil {
 			return nil //nolint:nilerr // the client is gone, or no longer allowed to listen
 		}
-		want.after = max(want.after, p.ScannedTo)
+		in.after = p.ScannedTo
 	}
 }
 
@@ -171,9 +136,12 @@ func send(sse *httpapi.SSE, p *page) error {
 		return sse.Comment()
 	}
 	for i := range p.Events {
-		body, err := json.Marshal(&p.Events[i])
-		if err != nil {
-			return fmt.Errorf("encode event: %w", err)
+		body := p.told[i].json
+		if p.Events[i].Data != nil {
+			var err error
+			if body, err = json.Marshal(&p.Events[i]); err != nil {
+				return fmt.Errorf("encode event: %w", err)
+			}
 		}
 		if err := sse.Event(p.Events[i].ID, string(p.Events[i].Type), body); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/auth"
 )
 
@@ -8,6 +9,17 @@ import (
 type party struct {
 	tenant   string
 	provider string
+}
+
+// hears says whether an event is the party's.
+func (p party) hears(n *events.Notice) bool {
+	switch {
+	case p.tenant != "":
+		return n.Tenant == p.tenant
+	case p.provider != "":
+		return n.Provider == p.provider
+	}
+	return true
 }
 
 // partyOf says which events an identity may hear of.

@@ -19,10 +19,30 @@ import (
 type page struct {
 	Events    []events.Notice `json:"events"`
 	ScannedTo int64           `json:"scanned_to"` // up to here nothing of the party's is missing
+
+	told []*told // the same events, encoded, where they carry no data
+	more bool    // the read side goes on behind ScannedTo
+}
+
+// interest is what somebody wants to hear.
+type interest struct {
+	who    auth.Identity // as whom orders are seen
+	whose  party
+	filter Filter
+	orders bool // with each event's order
+	after  int64
 }
 
 // reader reads parties' events from the read side, so that nothing is told before it can be read.
-type reader struct{ pool *pgxpool.Pool }
+type reader struct {
+	pool *pgxpool.Pool
+	live *Live
+}
+
+const (
+	scanBatch  = 500 // events read from the database in one query, before those that nobody asked for are left out
+	scanAtMost = 20  // queries for one page, where next to nothing is wanted
+)
 
 // A statement reads how far the read side is and what the party has up to there, both in one state of the database. What the order
 // and the timeline both have is what can be told of and pulled.
@@ -39,12 +59,13 @@ SELECT c.reached, t.position, t.event FROM c LEFT JOIN LATERAL (
 	selectOrders   = `SELECT id::text, document FROM order_view WHERE id = ANY ($1::text[]::uuid[])`
 )
 
-// read gives up to limit of a party's events after a position.
-func (r *reader) read(ctx context.Context, who auth.Identity, after int64, limit int, withOrders bool) (*page, error) {
-	p := &page{Events: []events.Notice{}}
-	err := r.fill(ctx, p, partyOf(who), after, limit)
-	if err == nil && withOrders {
-		err = r.addOrders(ctx, p, who)
+// read gives up to limit of the events that somebody who has joined is interested in: from memory where it has them, else from the
+// database. all asks for what the read side has at this moment, not only for what has come into memory.
+func (r *reader) read(ctx context.Context, in interest, limit int, all bool) (*page, error) {
+	p := &page{Events: []events.Notice{}, ScannedTo: in.after}
+	err := r.fill(ctx, p, in, limit, all)
+	if err == nil && in.orders {
+		err = r.addOrders(ctx, p, in.who)
 	}
 	if postgres.IsUnavailable(err) {
 		return nil, fault.Wrap(err, fault.Unavailable, "the read side is away")
@@ -52,40 +73,81 @@ func (r *reader) read(ctx context.Context, who auth.Identity, after int64, limit
 	return p, err
 }
 
-func (r *reader) fill(ctx context.Context, p *page, whose party, after int64, limit int) error {
-	query, args := selectAll, []any{after, limit}
+func (r *reader) fill(ctx context.Context, p *page, in interest, limit int, all bool) error {
+	found, scanned, ok := r.live.after(in.whose, in.filter, in.after, limit, all)
+	if ok {
+		p.add(found, scanned)
+		p.more = len(found) == limit
+		return nil
+	}
+	for range scanAtMost {
+		batch, reached, err := r.scan(ctx, in.whose, p.ScannedTo)
+		if err != nil {
+			return err
+		}
+		p.more = len(batch) == scanBatch
+		wanted := batch[:0]
+		for _, one := range batch {
+			if in.filter.Matches(one.notice.Type, one.notice.BusinessType) {
+				wanted = append(wanted, one)
+			}
+		}
+		if len(p.told)+len(wanted) >= limit {
+			wanted = wanted[:limit-len(p.told)]
+			p.more, reached = true, wanted[len(wanted)-1].notice.Position
+		}
+		p.add(wanted, reached)
+		if !p.more || len(p.told) > 0 {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (p *page) add(found []*told, scanned int64) {
+	for _, one := range found {
+		p.Events = append(p.Events, one.notice)
+	}
+	p.told = append(p.told, found...)
+	// A party that comes from a read node that was further keeps its place until this one is there too.
+	p.ScannedTo = max(p.ScannedTo, scanned)
+}
+
+// scan reads a stretch of a party's events from the database, and up to where it goes.
+func (r *reader) scan(ctx context.Context, whose party, after int64) (found []*told, reached int64, err error) {
+	query, args := selectAll, []any{after, scanBatch}
 	switch {
 	case whose.tenant != "":
 		query, args = selectTenant, append(args, whose.tenant)
 	case whose.provider != "":
 		query, args = selectProvider, append(args, whose.provider)
 	}
-	rows, err := r.pool.Query(ctx, query, args...)
+	return readTold(ctx, r.pool, scanBatch, query, args...)
+}
+
+// readTold runs a statement of the form of selectAll. The second value is up to where nothing is missing.
+func readTold(ctx context.Context, pool *pgxpool.Pool, limit int, query string, args ...any) (found []*told, reached int64, err error) {
+	rows, err := pool.Query(ctx, query, args...)
 	if err != nil {
-		return fmt.Errorf("read timeline: %w", err)
+		return nil, 0, fmt.Errorf("read timeline: %w", err)
 	}
-	var position *int64 // null where the party has nothing there
+	var position *int64 // null where there is nothing
 	var body []byte
-	_, err = pgx.ForEachRow(rows, []any{&p.ScannedTo, &position, &body}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&reached, &position, &body}, func() error {
 		if position == nil {
 			return nil
 		}
-		e, _, err := events.DecodeHeader(*position, body)
-		if err != nil {
-			return err
-		}
-		p.Events = append(p.Events, events.NoticeOf(&e))
-		return nil
+		one, err := tell(*position, body)
+		found = append(found, one)
+		return err
 	})
 	if err != nil {
-		return fmt.Errorf("read timeline: %w", err)
+		return nil, 0, fmt.Errorf("read timeline: %w", err)
 	}
-	if len(p.Events) == limit {
-		p.ScannedTo = p.Events[limit-1].Position
+	if len(found) == limit {
+		reached = found[limit-1].notice.Position
 	}
-	// A party that comes from a read node that was further keeps its place until this one is there too.
-	p.ScannedTo = max(p.ScannedTo, after)
-	return nil
+	return found, reached, nil
 }
 
 // addOrders puts to each event its order as it is now: at the event's version or a later one, since views only go forward.

@@ -14,7 +14,6 @@ import (
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/telemetry"
-	"github.com/orderstore/orderstore/projection"
 	"github.com/orderstore/orderstore/query"
 )
 
@@ -49,7 +48,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	}
 	if n.has(roleBroadcast) {
 		routes = append(routes, broadcast.Routes(broadcast.Deps{
-			Pool: n.read, Hub: n.hub, Tip: n.tip(projection.Timeline),
+			Write: n.write, Read: n.read, Live: n.live, Cursor: httpapi.NewCursor(cursors), Now: time.Now,
 		})...)
 	}
 	n.newAdmission().Mount(e, n.authn, append(routes, n.operations()...))

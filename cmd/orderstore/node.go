@@ -60,7 +60,7 @@ type node struct {
 	relay      *broadcast.Relay
 	projection *projection.Projection
 	poller     *query.Poller // nil where the projection is here
-	hub        *broadcast.Hub
+	live       *broadcast.Live
 
 	listener net.Listener
 	http     *http.Server
@@ -198,8 +198,8 @@ func (n *node) startViews(ctx context.Context) error {
 		workers = append(workers, n.poller)
 	}
 	if n.has(roleBroadcast) {
-		n.hub = broadcast.NewHub(n.read, n.viewTips[projection.Timeline], n.log)
-		workers = append(workers, n.hub)
+		n.live = broadcast.NewLive(n.read, n.viewTips[projection.Timeline], n.log)
+		workers = append(workers, n.live)
 	}
 	n.viewing = start(ctx, n.failed, workers...)
 	return nil

@@ -1,0 +1,105 @@
+package broadcast
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/pgtest"
+	"github.com/orderstore/orderstore/migrations"
+)
+
+// callers are who the test's tokens belong to.
+type callers map[string]auth.Identity
+
+func (c callers) Authenticate(_ context.Context, bearer string) (auth.Identity, error) {
+	who, ok := c[bearer]
+	if !ok {
+		return who, fault.New(fault.Unauthorized, "no such token")
+	}
+	who.Scopes = auth.DefaultScopes(who.Kind)
+	return who, nil
+}
+
+func (c callers) Check(auth.Identity) error { return nil }
+
+func parties() callers {
+	return callers{
+		"demo": {ClientID: "c_demo", Kind: auth.KindUser, Tenant: "demo"},
+		"shop": {ClientID: "c_shop", Kind: auth.KindUser, Tenant: "shop"},
+		"acme": {ClientID: "c_acme", Kind: auth.KindProvider, Provider: "acme"},
+		"erp":  {ClientID: "c_erp", Kind: auth.KindAuxiliary, System: "erp"},
+	}
+}
+
+// house is the API on a write and a read database.
+type house struct {
+	*side
+	write  *pgxpool.Pool
+	server *httptest.Server
+}
+
+func openHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{side: readSide(t), write: pgtest.Database(t, migrations.Write, "write")}
+	e, err := httpapi.New(httpapi.Config{})
+	require.NoError(t, err)
+	httpapi.Mount(e, parties(), Routes(Deps{
+		Write: h.write, Read: h.pool, Live: h.api.live, Cursor: httpapi.NewCursor([]byte("a key of some thirty-two bytes..")), Now: time.Now,
+	}))
+	h.server = httptest.NewServer(e)
+	t.Cleanup(h.server.Close)
+	return h
+}
+
+// call asks as somebody and reads the answer, if it is of the kind that is asked for: a problem or not.
+func (h *house) call(who, method, path, body string, into any) int {
+	h.t.Helper()
+	req, err := http.NewRequestWithContext(h.t.Context(), method, h.server.URL+path, bytes.NewBufferString(body))
+	require.NoError(h.t, err)
+	req.Header.Set("Authorization", "Bearer "+who)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := h.server.Client().Do(req)
+	require.NoError(h.t, err)
+	answer, err := io.ReadAll(resp.Body)
+	require.NoError(h.t, err)
+	require.NoError(h.t, resp.Body.Close())
+	_, wantsProblem := into.(*problem)
+	if into != nil && (wantsProblem || resp.StatusCode < http.StatusBadRequest) {
+		require.NoError(h.t, json.Unmarshal(answer, into), string(answer))
+	}
+	return resp.StatusCode
+}
+
+// subscribe makes a subscription.
+func (h *house) subscribe(who, body string) subscriptionAnswer {
+	h.t.Helper()
+	var s subscriptionAnswer
+	require.Equal(h.t, http.StatusCreated, h.call(who, http.MethodPost, "/v1/subscriptions", body, &s))
+	return s
+}
+
+// log appends events to the log that were recorded at a time, a second apart.
+func (h *house) log(from, to int64, at time.Time) {
+	h.t.Helper()
+	_, err := h.write.Exec(h.t.Context(), `
+INSERT INTO order_events (position, recorded_at, subject, event, digest)
+SELECT p, $3::timestamptz + make_interval(secs => p - $1), 'orders.demo.-.-.order.rejected', '{}', decode(repeat('00', 32), 'hex')
+FROM generate_series($1::bigint, $2::bigint) p`, from, to, at)
+	require.NoError(h.t, err)
+	_, err = h.write.Exec(h.t.Context(), `UPDATE log_head SET position = $1`, to)
+	require.NoError(h.t, err)
+}
