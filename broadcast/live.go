@@ -55,6 +55,7 @@ type Live struct {
 type waiter struct {
 	wake chan struct{}
 	want Filter
+	idle bool // it has heard all, and nothing that it wants has come since
 }
 
 // NewLive makes it on the read database, whose timeline is as far as the tip says.
@@ -128,6 +129,7 @@ func (l *Live) restart(position int64) {
 	l.ring, l.bytes, l.from, l.reached = nil, 0, position, position
 	for _, all := range l.waiting {
 		for w := range all {
+			w.idle = false
 			w.signal()
 		}
 	}
@@ -183,6 +185,7 @@ func (l *Live) trim() {
 func (l *Live) wake(p party, n *events.Notice) {
 	for w := range l.waiting[p] {
 		if w.want.Matches(n.Type, n.BusinessType) {
+			w.idle = false
 			w.signal()
 		}
 	}
@@ -201,6 +204,30 @@ func (l *Live) after(p party, want Filter, position int64, limit int, all bool) 
 	tip := l.tip.Position()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.look(p, want, position, limit, all, tip)
+}
+
+// next is after for one who reads on and on from where the last look ended. What came since and is not wanted is not looked at, so
+// whoever wants next to nothing stays in memory however much comes for others.
+func (l *Live) next(w *waiter, p party, position int64, limit int) (found []*told, scanned int64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.idle {
+		return nil, max(position, l.reached), true
+	}
+	found, scanned, ok = l.look(p, w.want, position, limit, false, 0)
+	w.idle = ok && len(found) < limit
+	return found, scanned, ok
+}
+
+// again is for one who could not use what next gave: it goes on from the same position.
+func (l *Live) again(w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.idle = false
+}
+
+func (l *Live) look(p party, want Filter, position int64, limit int, all bool, tip int64) (found []*told, scanned int64, ok bool) {
 	if position < l.from || position > l.reached || all && l.reached < tip {
 		return nil, position, false
 	}

@@ -151,7 +151,8 @@ const (
 	deleteSubscription = `DELETE FROM subscriptions s WHERE` + ofOwner + ` AND s.id = $5`
 	// Acknowledging goes forward only: of two readers the further one is believed.
 	ackPosition  = `UPDATE subscription_positions SET position = $2, updated_at = $3 WHERE subscription_id = $1 AND position < $2`
-	seekPosition = `UPDATE subscription_positions SET position = $2, updated_at = $3 WHERE subscription_id = $1`
+	// What was on its way before the move is told by the count of moves.
+	seekPosition = `UPDATE subscription_positions SET position = $2, updated_at = $3, moves = moves + 1 WHERE subscription_id = $1`
 	touchVersion = `UPDATE subscriptions SET version = version + 1, updated_at = $2 WHERE id = $1`
 )
 

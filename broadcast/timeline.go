@@ -196,3 +196,25 @@ func visible(document []byte, who auth.Identity) ([]byte, error) {
 	}
 	return cut, err
 }
+
+const selectEvents = `SELECT position, event FROM timeline WHERE position = ANY ($1) ORDER BY position`
+
+// readEvents reads events by their positions. Those that the read side does not have are left out.
+func readEvents(ctx context.Context, pool *pgxpool.Pool, at []int64) ([]*told, error) {
+	rows, err := pool.Query(ctx, selectEvents, at)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	var found []*told
+	var position int64
+	var body []byte
+	_, err = pgx.ForEachRow(rows, []any{&position, &body}, func() error {
+		one, err := tell(position, body)
+		found = append(found, one)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	return found, nil
+}
