@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/pgtest"
+	"github.com/orderstore/orderstore/internal/webhook"
 	"github.com/orderstore/orderstore/migrations"
 )
 
@@ -40,6 +43,7 @@ func parties() callers {
 		"shop": {ClientID: "c_shop", Kind: auth.KindUser, Tenant: "shop"},
 		"acme": {ClientID: "c_acme", Kind: auth.KindProvider, Provider: "acme"},
 		"erp":  {ClientID: "c_erp", Kind: auth.KindAuxiliary, System: "erp"},
+		"ops":  {ClientID: "c_ops", Kind: auth.KindOperator},
 	}
 }
 
@@ -48,20 +52,37 @@ type house struct {
 	*side
 	write  *pgxpool.Pool
 	server *httptest.Server
+	guard  *webhook.Guard
+	sender *webhook.Sender
+	clock  *heldClock
 }
 
 func openHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{side: readSide(t), write: pgtest.Database(t, migrations.Write, "write")}
+	h := &house{side: readSide(t), write: pgtest.Database(t, migrations.Write, "write"), clock: &heldClock{}}
+	var err error
+	h.guard, err = webhook.NewGuard(webhook.GuardConfig{AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	require.NoError(t, err)
+	h.sender, err = webhook.NewSender(h.guard, webhook.SenderConfig{})
+	require.NoError(t, err)
+	t.Cleanup(h.sender.Close)
 	e, err := httpapi.New(httpapi.Config{})
 	require.NoError(t, err)
 	httpapi.Mount(e, parties(), Routes(Deps{
-		Write: h.write, Read: h.pool, Live: h.api.live, Cursor: httpapi.NewCursor([]byte("a key of some thirty-two bytes..")), Now: time.Now,
+		Write: h.write, Read: h.pool, Live: h.api.live, Cursor: httpapi.NewCursor([]byte("a key of some thirty-two bytes..")), Now: h.clock.Now,
+		Guard: h.guard, Sender: h.sender,
 	}))
 	h.server = httptest.NewServer(e)
 	t.Cleanup(h.server.Close)
 	return h
 }
+
+// heldClock is the time of day, moved forward by hand.
+type heldClock struct{ ahead atomic.Int64 }
+
+func (c *heldClock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (c *heldClock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 // call asks as somebody and reads the answer, if it is of the kind that is asked for: a problem or not.
 func (h *house) call(who, method, path, body string, into any) int {

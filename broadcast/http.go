@@ -12,6 +12,7 @@ import (
 
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 const (
@@ -28,13 +29,20 @@ type Deps struct {
 	Live   *Live
 	Cursor *httpapi.Cursor
 	Now    func() time.Time
+
+	Guard   *webhook.Guard  // says where webhooks may go
+	Sender  *webhook.Sender // makes test requests
+	Changed func()          // is told that subscriptions have changed; nil: nobody is
 }
 
 // Routes are the routes by which parties hear events and say what they want to hear.
 func Routes(d Deps) []httpapi.Route {
 	a := &api{
 		reader: &reader{pool: d.Read, live: d.Live}, live: d.Live, log: d.Write, store: NewSubscriptionStore(d.Write),
-		cursor: d.Cursor, now: d.Now,
+		cursor: d.Cursor, now: d.Now, guard: d.Guard, sender: d.Sender, changed: d.Changed,
+	}
+	if a.changed == nil {
+		a.changed = func() {}
 	}
 	kinds := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary}
 	return append([]httpapi.Route{
@@ -50,6 +58,10 @@ type api struct {
 	store  *SubscriptionStore
 	cursor *httpapi.Cursor
 	now    func() time.Time
+
+	guard   *webhook.Guard
+	sender  *webhook.Sender
+	changed func()
 }
 
 // feed answers with the party's events after a position; with none there, it waits for some.

@@ -16,18 +16,24 @@ type subscriptionRequest struct {
 	start   start
 	started bool
 	given   map[string]bool
+	webhook webhookSettings
 }
 
 // readSubscription reads a subscription's members strictly, over what s has already. creating allows those that are fixed once it is
 // made.
 func readSubscription(body []byte, s *Subscription, creating bool) (*subscriptionRequest, error) {
 	q := &subscriptionRequest{s: s, given: map[string]bool{}}
+	var err error
+	if q.webhook, err = settingsOf(s); err != nil {
+		return nil, err
+	}
 	r := httpapi.NewReader(body)
 	r.Object(func(name string) {
 		q.given[name] = true
 		switch {
 		case q.common(r, name):
 		case creating && q.creation(r, name):
+		case q.endpoint(r, name):
 		case fixed(name):
 			r.ReadOnly()
 		default:
@@ -40,7 +46,12 @@ func readSubscription(body []byte, s *Subscription, creating bool) (*subscriptio
 			r.InvalidAt("", "only one of start, after and since can be given")
 		}
 	}
-	return q, r.Finish()
+	q.checkEndpoint(r, creating)
+	if err := r.Finish(); err != nil || s.Transport != TransportWebhook {
+		return q, err
+	}
+	s.Settings, err = q.webhook.encode()
+	return q, err
 }
 
 // begins lists the members that were given to say where the subscription begins.
@@ -56,7 +67,7 @@ func (q *subscriptionRequest) begins() []string {
 
 func fixed(name string) bool {
 	switch name {
-	case "id", "transport", "status", "reason", "position", "lag", "version", "created_at", "updated_at", "start", "after", "since":
+	case "algorithm", "id", "transport", "status", "reason", "position", "lag", "version", "created_at", "updated_at", "start", "after", "since":
 		return true
 	}
 	return false
@@ -116,7 +127,7 @@ func (q *subscriptionRequest) creation(r *httpapi.Reader, name string) bool {
 }
 
 func validTransport(t Transport) bool {
-	return t == TransportNATS || t == TransportSSE || t == TransportFeed
+	return t == TransportWebhook || t == TransportNATS || t == TransportSSE || t == TransportFeed
 }
 
 // readList reads a list of different words.

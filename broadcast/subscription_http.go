@@ -26,7 +26,7 @@ func (a *api) subscriptionRoutes() []httpapi.Route {
 			Method: method, Path: "/v1/subscriptions" + path, Scope: auth.ScopeSubscriptionsWrite, Kinds: kinds, Class: class, Handler: h,
 		}
 	}
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		route(http.MethodPost, "", httpapi.ClassWrite, a.createSubscription),
 		route(http.MethodGet, "", httpapi.ClassList, a.listSubscriptions),
 		route(http.MethodGet, "/:id", httpapi.ClassRead, a.ofSubscription(a.getSubscription)),
@@ -36,7 +36,15 @@ func (a *api) subscriptionRoutes() []httpapi.Route {
 		route(http.MethodPost, "/:id/resume", httpapi.ClassWrite, a.ofSubscription(a.resumeSubscription)),
 		route(http.MethodPost, "/:id/seek", httpapi.ClassWrite, a.ofSubscription(a.seekSubscription)),
 		route(http.MethodPost, "/:id/ack", httpapi.ClassWrite, a.ofSubscription(a.ackSubscription)),
-	}
+		route(http.MethodPost, "/:id/rotate-secret", httpapi.ClassWrite, a.ofWebhook(a.rotateSecret)),
+		route(http.MethodPost, "/:id/test", httpapi.ClassWrite, a.ofWebhook(a.testSubscription)),
+		route(http.MethodPost, "/:id/replay", httpapi.ClassWrite, a.ofWebhook(a.replaySubscription)),
+		route(http.MethodGet, "/:id/deliveries", httpapi.ClassList, a.ofWebhook(a.listAttempts)),
+		route(http.MethodGet, "/:id/dead-letters", httpapi.ClassList, a.ofWebhook(a.listDeadLetters)),
+	}, httpapi.Route{
+		Method: http.MethodGet, Path: "/v1/admin/dead-letters", Scope: auth.ScopeAdmin, Kinds: []auth.Kind{auth.KindOperator},
+		Class: httpapi.ClassList, Handler: a.adminDeadLetters,
+	})
 }
 
 // subscriptionAnswer is a subscription as its party sees it.
@@ -55,6 +63,7 @@ type subscriptionAnswer struct {
 	CreatedAt     time.Time          `json:"created_at"`
 	UpdatedAt     time.Time          `json:"updated_at"`
 	NATS          *natsAddress       `json:"nats,omitempty"`
+	*WebhookView
 }
 
 // natsAddress is where a subscription is read on NATS.
@@ -78,13 +87,22 @@ func (a *api) answerOf(s *Subscription) subscriptionAnswer {
 	if s.Transport == TransportNATS {
 		v.NATS = &natsAddress{Stream: stream.Name, Consumer: consumerName(s.ID)}
 	}
+	v.WebhookView = ofSettings(s)
 	return v
 }
 
 func (a *api) answer(c echo.Context, status int, s *Subscription) error {
+	v := a.answerOf(s)
+	if err := a.describe(c.Request().Context(), s, &v); err != nil {
+		return err
+	}
+	return a.answerWith(c, status, s, &v)
+}
+
+func (a *api) answerWith(c echo.Context, status int, s *Subscription, v *subscriptionAnswer) error {
 	c.Response().Header().Set("ETag", httpapi.ETag(s.Version, ""))
 	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.JSON(status, a.answerOf(s))
+	return c.JSON(status, v)
 }
 
 func (a *api) createSubscription(c echo.Context, who auth.Identity) error {
@@ -116,10 +134,14 @@ func (a *api) createSubscription(c echo.Context, who auth.Identity) error {
 	}
 	s.CreatedAt = a.now().Truncate(time.Microsecond)
 	s.UpdatedAt = s.CreatedAt
+	location := "/v1/subscriptions/" + s.ID.String()
+	if s.Transport == TransportWebhook {
+		return a.createWebhook(c, s, q, location)
+	}
 	if err := a.store.Create(c.Request().Context(), s, nil); err != nil {
 		return err
 	}
-	c.Response().Header().Set("Location", "/v1/subscriptions/"+s.ID.String())
+	c.Response().Header().Set("Location", location)
 	return a.answer(c, http.StatusCreated, s)
 }
 
@@ -198,7 +220,11 @@ func (a *api) patchSubscription(c echo.Context, s *Subscription) error {
 	if err != nil {
 		return err
 	}
-	if _, err := readSubscription(body, s, false); err != nil {
+	q, err := readSubscription(body, s, false)
+	if err != nil {
+		return err
+	}
+	if err := a.checkTarget(c.Request().Context(), s, q); err != nil {
 		return err
 	}
 	if err := a.store.Update(c.Request().Context(), s, a.now()); err != nil {
@@ -209,6 +235,7 @@ func (a *api) patchSubscription(c echo.Context, s *Subscription) error {
 
 // again answers with the subscription as it is after a change.
 func (a *api) again(c echo.Context, s *Subscription) error {
+	a.changed()
 	now, err := a.store.Get(c.Request().Context(), s.Owner, s.ID)
 	if err != nil {
 		return err
@@ -220,6 +247,7 @@ func (a *api) deleteSubscription(c echo.Context, s *Subscription) error {
 	if err := a.store.Delete(c.Request().Context(), s.Owner, s.ID); err != nil {
 		return err
 	}
+	a.changed()
 	return c.NoContent(http.StatusNoContent)
 }
 
@@ -235,6 +263,9 @@ func (a *api) pauseSubscription(c echo.Context, s *Subscription) error {
 
 // resumeSubscription goes on where a paused or disabled subscription stopped.
 func (a *api) resumeSubscription(c echo.Context, s *Subscription) error {
+	if err := a.forgive(c.Request().Context(), s); err != nil {
+		return err
+	}
 	if err := a.store.SetStatus(c.Request().Context(), s.Owner, s.ID, SubscriptionActive, "", a.now()); err != nil {
 		return err
 	}

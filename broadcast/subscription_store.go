@@ -49,10 +49,16 @@ func owned(o Owner, more ...any) []any {
 
 func scanSubscription(row pgx.CollectableRow) (Subscription, error) {
 	var s Subscription
-	err := row.Scan(&s.ID, &s.Owner.Kind, &s.Owner.Tenant, &s.Owner.Provider, &s.Owner.System, &s.ClientID, &s.Name, &s.Transport,
-		&s.Filter.Types, &s.Filter.BusinessTypes, &s.IncludeOrder, &s.Status, &s.Reason, &s.Settings, &s.Version, &s.Position,
-		&s.CreatedAt, &s.UpdatedAt)
+	err := row.Scan(s.columns()...)
 	return s, err
+}
+
+// columns are where subscriptionColumns are read into.
+func (s *Subscription) columns() []any {
+	return []any{
+		&s.ID, &s.Owner.Kind, &s.Owner.Tenant, &s.Owner.Provider, &s.Owner.System, &s.ClientID, &s.Name, &s.Transport, &s.Filter.Types,
+		&s.Filter.BusinessTypes, &s.IncludeOrder, &s.Status, &s.Reason, &s.Settings, &s.Version, &s.Position, &s.CreatedAt, &s.UpdatedAt,
+	}
 }
 
 // Create stores a new subscription, which begins after s.Position. also runs in the same transaction. A name that the party has
@@ -150,7 +156,7 @@ const (
 	WHERE` + ofOwner + ` AND s.id = $5 AND (s.status, s.reason) IS DISTINCT FROM ($6, $7)`
 	deleteSubscription = `DELETE FROM subscriptions s WHERE` + ofOwner + ` AND s.id = $5`
 	// Acknowledging goes forward only: of two readers the further one is believed.
-	ackPosition  = `UPDATE subscription_positions SET position = $2, updated_at = $3 WHERE subscription_id = $1 AND position < $2`
+	ackPosition = `UPDATE subscription_positions SET position = $2, updated_at = $3 WHERE subscription_id = $1 AND position < $2`
 	// What was on its way before the move is told by the count of moves.
 	seekPosition = `UPDATE subscription_positions SET position = $2, updated_at = $3, moves = moves + 1 WHERE subscription_id = $1`
 	touchVersion = `UPDATE subscriptions SET version = version + 1, updated_at = $2 WHERE id = $1`

@@ -201,7 +201,12 @@ const selectEvents = `SELECT position, event FROM timeline WHERE position = ANY 
 
 // readEvents reads events by their positions. Those that the read side does not have are left out.
 func readEvents(ctx context.Context, pool *pgxpool.Pool, at []int64) ([]*told, error) {
-	rows, err := pool.Query(ctx, selectEvents, at)
+	return tellRows(ctx, pool, selectEvents, at)
+}
+
+// tellRows reads events by a statement that gives their positions and bodies.
+func tellRows(ctx context.Context, pool *pgxpool.Pool, query string, args ...any) ([]*told, error) {
+	rows, err := pool.Query(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}

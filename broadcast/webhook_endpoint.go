@@ -3,6 +3,7 @@ package broadcast
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -56,6 +57,7 @@ type endpoint struct {
 	state     string // of the circuit, as last seen
 	beat      time.Time
 	idleAt    time.Time
+	doneTo    atomic.Int64 // the position, for others to see
 	wakeAt    wakeTime
 }
 
@@ -112,8 +114,9 @@ type batch struct {
 type result struct {
 	from    source
 	lane    *lane
-	item    *item // fresh events and replays
-	event   *told // nil: it could not be read
+	item    *item   // of fresh events and replays
+	replay  *replay // of replays
+	event   *told   // nil: it could not be read
 	told    func(*webhook.Attempt)
 	probe   bool
 	attempt webhook.Attempt
@@ -135,7 +138,11 @@ func newEndpoint(h *Dispatcher, by delivered, stored healthRow) *endpoint {
 		circuit: webhook.NewCircuit(h.cfg.Circuit), health: stored, pausedTo: stored.throttledTill,
 	}
 	e.state = e.circuit.State()
-	e.health.circuit = e.state
+	e.doneTo.Store(e.position)
+	if e.health.circuit != e.state {
+		e.health.circuit = e.state
+		e.feels()
+	}
 	e.replays.init()
 	if r := by.settings.Rate; r > 0 {
 		e.limiter = rate.NewLimiter(rate.Limit(r), max(1, int(r/10)))
@@ -149,6 +156,7 @@ func (e *endpoint) run(ctx context.Context) {
 	defer e.house.live.leave(e.whose, e.waiter)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	defer func() { e.house.metrics.parked.Sub(float64(e.parked)) }()
 	stopped := e.stopped
 	for {
 		e.wakeAt.reset(idleEvery)
@@ -367,6 +375,7 @@ func (e *endpoint) settle() {
 	}
 	e.idleAt = time.Now()
 	e.position = at
+	e.doneTo.Store(at)
 	e.house.ledger.moved(e.sub.ID, progress{position: at, moves: e.moves})
 }
 

@@ -62,9 +62,12 @@ type ledgerWriter struct {
 }
 
 // write stores all of it, or nothing.
-func (w *ledgerWriter) write(ctx context.Context, db postgres.Beginner, e *entries, now time.Time) error {
+func (w *ledgerWriter) write(ctx context.Context, db *pgx.Conn, e *entries, now time.Time) error {
+	if err := w.makeRoom(ctx, db, e.attempts); err != nil {
+		return err
+	}
 	return postgres.InTx(ctx, db, func(tx pgx.Tx) error {
-		if err := w.copyAttempts(ctx, tx, e.attempts); err != nil {
+		if err := copyAttempts(ctx, tx, e.attempts); err != nil {
 			return err
 		}
 		b := &pgx.Batch{}
@@ -87,17 +90,22 @@ func (w *ledgerWriter) write(ctx context.Context, db postgres.Beginner, e *entri
 	})
 }
 
-func (w *ledgerWriter) copyAttempts(ctx context.Context, tx pgx.Tx, all []attemptRow) error {
+// makeRoom makes the partitions of the days that attempts were made on.
+func (w *ledgerWriter) makeRoom(ctx context.Context, db *pgx.Conn, all []attemptRow) error {
 	for i := range all {
 		day := all[i].at.UTC().Format(time.DateOnly)
 		if w.days[day] {
 			continue
 		}
-		if _, err := tx.Exec(ctx, extendAttempts, day); err != nil {
+		if _, err := db.Exec(ctx, extendAttempts, day); err != nil {
 			return fmt.Errorf("make room for attempts of %s: %w", day, err)
 		}
 		w.days[day] = true
 	}
+	return nil
+}
+
+func copyAttempts(ctx context.Context, tx pgx.Tx, all []attemptRow) error {
 	if len(all) == 0 {
 		return nil
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/time/rate"
 
@@ -50,6 +49,7 @@ type replay struct {
 type replayedPage struct {
 	rows   []replayRow
 	events map[int64]*item
+	last   int64 // up to where it goes
 	more   bool
 	err    error
 }
@@ -218,8 +218,8 @@ func (r *replays) add(e *endpoint, page replayedPage) {
 	}
 	r.ended = !page.more
 	r.again = time.Now().Add(e.house.cfg.ReplayAgain)
+	r.cursor = max(r.cursor, page.last)
 	for _, row := range page.rows {
-		r.cursor = max(r.cursor, row.Position)
 		key := laneKey(row.Order, row.Kind)
 		it := page.events[row.Position]
 		if it == nil || r.failed[key] != nil {
@@ -249,13 +249,11 @@ func (d *Dispatcher) readReplays(ctx context.Context, by *delivered, after int64
 	into.more = len(all) == replayPage
 	var at []int64
 	for _, row := range all {
+		into.last = row.Position
 		if !pending[row.Position] {
 			into.rows = append(into.rows, row)
 			at = append(at, row.Position)
 		}
-	}
-	if into.more && len(into.rows) == 0 {
-		into.rows, into.more = nil, true
 	}
 	into.events = map[int64]*item{}
 	if len(at) == 0 {
@@ -270,5 +268,3 @@ func (d *Dispatcher) readReplays(ctx context.Context, by *delivered, after int64
 	}
 	return nil
 }
-
-var _ = uuid.Nil

@@ -56,6 +56,14 @@ func (s *webhookSettings) schedule(base webhook.Schedule) webhook.Schedule {
 	return webhook.Schedule{Delays: delays, Jitter: base.Jitter}
 }
 
+func (s *webhookSettings) encode() (json.RawMessage, error) {
+	encoded, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode settings of a webhook: %w", err)
+	}
+	return encoded, nil
+}
+
 func settingsOf(s *Subscription) (webhookSettings, error) {
 	var set webhookSettings
 	if err := json.Unmarshal(s.Settings, &set); err != nil {
