@@ -166,4 +166,3 @@ func (a *audience) overWebhooks(ctx context.Context, t *target) (func(), error) 
 	}
 	return closing, nil
 }
-
