@@ -185,7 +185,31 @@ func tokensCommand(c *connection) *cobra.Command {
 			return err
 		},
 	}
-	return family("tokens", "Clients and their access tokens", create, show)
+	disable := &cobra.Command{
+		Use: "disable CLIENT_ID", Short: "End a client for ever: its tokens are refused within a second", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			return store.DisableClient(cmd.Context(), args[0])
+		},
+	}
+	rotate := &cobra.Command{
+		Use: "rotate CLIENT_ID", Short: "Give a client a new secret and print it, once; the old one ends", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			answer, err := store.RotateClientSecret(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
+	return family("tokens", "Clients and their access tokens", create, show, disable, rotate)
 }
 
 func lagCommand(c *connection) *cobra.Command {
