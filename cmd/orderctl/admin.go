@@ -185,7 +185,12 @@ func tokensCommand(c *connection) *cobra.Command {
 			return err
 		},
 	}
-	disable := &cobra.Command{
+	return family("tokens", "Clients and their access tokens", create, show, disableCommand(c), rotateCommand(c))
+}
+
+// disableCommand and rotateCommand end what a client logs in with.
+func disableCommand(c *connection) *cobra.Command {
+	return &cobra.Command{
 		Use: "disable CLIENT_ID", Short: "End a client for ever: its tokens are refused within a second", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := c.client(asOperator)
@@ -195,7 +200,10 @@ func tokensCommand(c *connection) *cobra.Command {
 			return store.DisableClient(cmd.Context(), args[0])
 		},
 	}
-	rotate := &cobra.Command{
+}
+
+func rotateCommand(c *connection) *cobra.Command {
+	return &cobra.Command{
 		Use: "rotate CLIENT_ID", Short: "Give a client a new secret and print it, once; the old one ends", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := c.client(asOperator)
@@ -209,7 +217,6 @@ func tokensCommand(c *connection) *cobra.Command {
 			return indented(cmd.OutOrStdout(), answer)
 		},
 	}
-	return family("tokens", "Clients and their access tokens", create, show, disable, rotate)
 }
 
 func lagCommand(c *connection) *cobra.Command {
