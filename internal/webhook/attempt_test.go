@@ -164,7 +164,7 @@ func TestTimeLimits(t *testing.T) {
 		cfg     webhook.SenderConfig
 		cause   string
 	}{
-		"whole":  {hanging.URL, webhook.SenderConfig{Timeout: 50 * time.Millisecond}, "context deadline exceeded"},
+		"whole":  {hanging.URL, webhook.SenderConfig{Timeout: 50 * time.Millisecond, HeaderTimeout: time.Minute}, "context deadline exceeded"},
 		"header": {hanging.URL, webhook.SenderConfig{HeaderTimeout: 50 * time.Millisecond}, "awaiting response headers"},
 		"tls":    {"https://" + mute.Addr().String(), webhook.SenderConfig{ConnectTimeout: 50 * time.Millisecond}, "TLS handshake timeout"},
 	} {

@@ -106,10 +106,7 @@ const (
 )
 
 func (g *Guard) reach(address netip.Addr) reach {
-	if address.Zone() != "" {
-		return reachNone
-	}
-	address = address.Unmap()
+	address = address.Unmap() // a zone, where one is left, lies in no network
 	carried, carries := carriedIPv4(address)
 	if neverReached(address) || (carries && neverReached(carried)) {
 		return reachNone

@@ -64,7 +64,7 @@ func addressesInside() []string {
 // Case 25.
 func TestAddressesInsideAreRefused(t *testing.T) {
 	t.Parallel()
-	g := guard(t, webhook.GuardConfig{})
+	g := guard(t, webhook.GuardConfig{Resolver: brokenResolver()}) // under which a name would be accepted
 	for _, host := range addressesInside() {
 		refused(t, g, "https://"+host+"/hook")
 		refused(t, g, "https://"+host+":8443/hook")
@@ -132,6 +132,9 @@ func TestAllowedNetworkIsReachedAsOneLikesButNothingElse(t *testing.T) {
 	refused(t, nat, "http://[64:ff9b::101:101]/")
 	refused(t, nat, "https://[64:ff9b::7f00:1]/")
 	refused(t, nat, "https://[64:ff9b::a9fe:a9fe]/")
+	both := guard(t, webhook.GuardConfig{AllowedNetworks: networks("64:ff9b::/96", "169.254.0.0/16")})
+	accepted(t, both, "http://[64:ff9b::a9fe:101]/", "http://[64:ff9b::a9fe:101]/")
+	refused(t, both, "https://[64:ff9b::a9fe:a9fe]/")
 }
 
 func TestNameIsLookedUpWhenItIsNamed(t *testing.T) {
