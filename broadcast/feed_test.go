@@ -69,8 +69,8 @@ func (s *side) reach(view string, position int64) {
 
 func positions(p *page) []int64 {
 	all := []int64{}
-	for i := range p.Events {
-		all = append(all, p.Events[i].Position)
+	for i := range p.told {
+		all = append(all, p.told[i].notice.Position)
 	}
 	return all
 }
@@ -102,7 +102,7 @@ func TestFeedGivesEachPartyItsOwn(t *testing.T) {
 	} {
 		p := s.ask(c.who, c.after, c.limit, 0)
 		require.Equal(t, c.want, positions(p))
-		require.Equal(t, c.to, p.ScannedTo)
+		require.Equal(t, c.to, p.scannedTo)
 	}
 }
 
@@ -116,7 +116,7 @@ func TestFeedIsNeverAheadOfTheOrders(t *testing.T) {
 	s.reach("order_view", 1)
 	p := s.ask(auth.Identity{Kind: auth.KindUser, Tenant: "demo"}, 0, 500, 0)
 	require.Equal(t, []int64{1}, positions(p))
-	require.Equal(t, int64(1), p.ScannedTo)
+	require.Equal(t, int64(1), p.scannedTo)
 }
 
 func TestLongPollIsWokenByItsOwnNewsAlone(t *testing.T) {

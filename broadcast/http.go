@@ -2,8 +2,6 @@ package broadcast
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -82,34 +80,60 @@ func (a *api) feed(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	httpapi.SetPosition(c, p.ScannedTo)
+	httpapi.SetPosition(c, p.scannedTo)
 	c.Response().Header().Set("Cache-Control", "no-store")
-	return c.JSON(http.StatusOK, p)
+	return c.JSONBlob(http.StatusOK, p.body())
+}
+
+// listener is one who waits for events.
+type listener struct {
+	a     *api
+	in    interest
+	w     *waiter
+	over  *time.Timer
+	asked bool // it has looked before
+}
+
+// listen joins those who wait. leave it when done.
+func (a *api) listen(in interest) *listener {
+	l := &listener{a: a, in: in, w: a.live.join(in.whose, in.filter), over: time.NewTimer(time.Hour)}
+	l.over.Stop()
+	return l
+}
+
+func (l *listener) leave() {
+	l.over.Stop()
+	l.a.live.leave(l.in.whose, l.w)
 }
 
 // poll answers one who comes anew.
 func (a *api) poll(ctx context.Context, in interest, limit int, wait time.Duration) (*page, error) {
-	w := a.live.join(in.whose, in.filter)
-	defer a.live.leave(in.whose, w)
-	return a.await(ctx, w, in, limit, wait, true)
+	l := a.listen(in)
+	defer l.leave()
+	return l.await(ctx, limit, wait)
 }
 
-// await reads until there is something, or the wait is over. The first look of one who comes anew is at all that the read side has.
-func (a *api) await(ctx context.Context, w *waiter, in interest, limit int, wait time.Duration, anew bool) (*page, error) {
-	over := time.NewTimer(wait)
-	defer over.Stop()
-	for ; ; anew = false {
-		p, err := a.reader.read(ctx, in, limit, anew || wait == 0)
-		if err != nil || len(p.Events) > 0 || wait == 0 {
-			return p, err
+// await reads until there is something, or the wait is over, and goes on behind it. The first look is at all that the read side has.
+func (l *listener) await(ctx context.Context, limit int, wait time.Duration) (*page, error) {
+	for waiting := false; ; {
+		p, err := l.a.reader.read(ctx, l.in, limit, !l.asked || wait == 0)
+		if err != nil {
+			return nil, err
 		}
-		in.after = p.ScannedTo
+		l.asked, l.in.after = true, p.scannedTo
+		if len(p.told) > 0 || wait == 0 {
+			return p, nil
+		}
 		if p.more {
 			continue
 		}
+		if !waiting {
+			waiting = true
+			l.over.Reset(wait)
+		}
 		select {
-		case <-w.wake:
-		case <-over.C:
+		case <-l.w.wake:
+		case <-l.over.C:
 			wait = 0 // look once more, so that scanned_to is as of now
 		case <-ctx.Done():
 			return p, nil
@@ -128,36 +152,28 @@ func (a *api) events(c echo.Context, who auth.Identity) error {
 		return nil //nolint:nilerr // the client is gone
 	}
 	ctx := c.Request().Context()
-	w := a.live.join(in.whose, in.filter)
-	defer a.live.leave(in.whose, w)
-	for anew := true; ; anew = false {
-		p, err := a.await(ctx, w, in, feedLimit, sseBeat, anew)
+	l := a.listen(in)
+	defer l.leave()
+	for {
+		p, err := l.await(ctx, feedLimit, sseBeat)
 		if err != nil {
 			return err
 		}
 		if err := send(sse, p); err != nil || ctx.Err() != nil {
 			return nil //nolint:nilerr // the client is gone, or no longer allowed to listen
 		}
-		in.after = p.ScannedTo
 	}
 }
 
 // send writes a page of events, or a sign of life where there are none.
 func send(sse *httpapi.SSE, p *page) error {
-	if len(p.Events) == 0 {
+	if len(p.told) == 0 {
 		return sse.Comment()
 	}
-	for i := range p.Events {
-		body := p.told[i].json
-		if p.Events[i].Data != nil {
-			var err error
-			if body, err = json.Marshal(&p.Events[i]); err != nil {
-				return fmt.Errorf("encode event: %w", err)
-			}
-		}
-		if err := sse.Event(p.Events[i].ID, string(p.Events[i].Type), body); err != nil {
+	for i, one := range p.told {
+		if err := sse.Add(one.notice.ID, string(one.notice.Type), p.event(i)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return sse.Flush()
 }

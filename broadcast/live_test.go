@@ -44,9 +44,9 @@ func TestSlowListenerMissesNothing(t *testing.T) {
 	want := int64(1)
 	for want <= total {
 		p := s.ask(demo(), want-1, 500, 0)
-		require.NotEmpty(t, p.Events)
-		for i := range p.Events {
-			require.Equal(t, want, p.Events[i].Position)
+		require.NotEmpty(t, p.told)
+		for i := range p.told {
+			require.Equal(t, want, p.told[i].notice.Position)
 			want++
 		}
 	}
@@ -94,7 +94,7 @@ func TestFilteredFeedLooksFarInOneAnswer(t *testing.T) {
 	found, err := s.api.poll(t.Context(), in, 500, 0)
 	require.NoError(t, err)
 	require.Equal(t, []int64{3*scanBatch + 1}, positions(found))
-	require.Equal(t, int64(3*scanBatch+1), found.ScannedTo)
+	require.Equal(t, int64(3*scanBatch+1), found.scannedTo)
 }
 
 // TestNobodyListeningCostsNothing: events that nobody waits for are not kept, and are there for one who comes later.
@@ -104,7 +104,7 @@ func TestNobodyListeningCostsNothing(t *testing.T) {
 	s.grow(1, 100, "demo")
 	require.Eventually(t, func() bool { return s.api.live.Reached() == 100 }, 20*time.Second, time.Millisecond)
 	require.Empty(t, s.api.live.ring)
-	require.Len(t, s.ask(demo(), 0, 500, 0).Events, 100)
+	require.Len(t, s.ask(demo(), 0, 500, 0).told, 100)
 }
 
 // TestReadDatabaseOfAnOlderDay: a read database that was put back to an older state is read from there again.
@@ -124,7 +124,7 @@ func TestReadDatabaseOfAnOlderDay(t *testing.T) {
 	s.grow(21, 30, "demo")
 	require.Eventually(t, func() bool { return s.api.live.Reached() == 30 }, 20*time.Second, time.Millisecond)
 	p := s.ask(demo(), 18, 500, 0)
-	require.Len(t, p.Events, 12, fmt.Sprint(positions(p)))
+	require.Len(t, p.told, 12, fmt.Sprint(positions(p)))
 }
 
 // TestEachOfManyListenersHearsEach runs long polls of many listeners while events arrive.
@@ -142,7 +142,7 @@ func TestEachOfManyListenersHearsEach(t *testing.T) {
 					break
 				}
 				heard = append(heard, positions(p)...)
-				in.after = p.ScannedTo
+				in.after = p.scannedTo
 			}
 			done <- heard
 		}()

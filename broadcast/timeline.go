@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/disclose"
 	"github.com/orderstore/orderstore/internal/fault"
@@ -17,11 +17,38 @@ import (
 
 // page is a stretch of a party's events.
 type page struct {
-	Events    []events.Notice `json:"events"`
-	ScannedTo int64           `json:"scanned_to"` // up to here nothing of the party's is missing
+	told      []*told
+	data      []json.RawMessage // of each event its order; nil where none were asked for
+	scannedTo int64             // up to here nothing of the party's is missing
+	more      bool              // the read side goes on behind it
+}
 
-	told []*told // the same events, encoded, where they carry no data
-	more bool    // the read side goes on behind ScannedTo
+// event is one of the events in JSON.
+func (p *page) event(i int) []byte {
+	if p.data == nil || p.data[i] == nil {
+		return p.told[i].json
+	}
+	whole := p.told[i].json
+	b := make([]byte, 0, len(whole)+len(p.data[i])+16)
+	b = append(append(b, whole[:len(whole)-1]...), `,"data":`...)
+	return append(append(b, p.data[i]...), '}')
+}
+
+// body is the page as the feed answers it. It puts together what was encoded once for all listeners.
+func (p *page) body() []byte {
+	size := 64
+	for i := range p.told {
+		size += len(p.told[i].json) + 1
+	}
+	b := append(make([]byte, 0, size), `{"events":[`...)
+	for i := range p.told {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, p.event(i)...)
+	}
+	b = append(b, `],"scanned_to":`...)
+	return append(strconv.AppendInt(b, p.scannedTo, 10), '}')
 }
 
 // interest is what somebody wants to hear.
@@ -62,7 +89,7 @@ SELECT c.reached, t.position, t.event FROM c LEFT JOIN LATERAL (
 // read gives up to limit of the events that somebody who has joined is interested in: from memory where it has them, else from the
 // database. all asks for what the read side has at this moment, not only for what has come into memory.
 func (r *reader) read(ctx context.Context, in interest, limit int, all bool) (*page, error) {
-	p := &page{Events: []events.Notice{}, ScannedTo: in.after}
+	p := &page{scannedTo: in.after}
 	err := r.fill(ctx, p, in, limit, all)
 	if err == nil && in.orders {
 		err = r.addOrders(ctx, p, in.who)
@@ -81,7 +108,7 @@ func (r *reader) fill(ctx context.Context, p *page, in interest, limit int, all 
 		return nil
 	}
 	for range scanAtMost {
-		batch, reached, err := r.scan(ctx, in.whose, p.ScannedTo)
+		batch, reached, err := r.scan(ctx, in.whose, p.scannedTo)
 		if err != nil {
 			return err
 		}
@@ -105,12 +132,13 @@ func (r *reader) fill(ctx context.Context, p *page, in interest, limit int, all 
 }
 
 func (p *page) add(found []*told, scanned int64) {
-	for _, one := range found {
-		p.Events = append(p.Events, one.notice)
+	if p.told == nil {
+		p.told = found
+	} else {
+		p.told = append(p.told, found...)
 	}
-	p.told = append(p.told, found...)
 	// A party that comes from a read node that was further keeps its place until this one is there too.
-	p.ScannedTo = max(p.ScannedTo, scanned)
+	p.scannedTo = max(p.scannedTo, scanned)
 }
 
 // scan reads a stretch of a party's events from the database, and up to where it goes.
@@ -153,8 +181,8 @@ func readTold(ctx context.Context, pool *pgxpool.Pool, limit int, query string, 
 // addOrders puts to each event its order as it is now: at the event's version or a later one, since views only go forward.
 func (r *reader) addOrders(ctx context.Context, p *page, who auth.Identity) error {
 	ids := map[string]json.RawMessage{}
-	for i := range p.Events {
-		if id := p.Events[i].Subject; id != "" {
+	for _, one := range p.told {
+		if id := one.notice.Subject; id != "" {
 			ids[id] = nil
 		}
 	}
@@ -179,8 +207,9 @@ func (r *reader) addOrders(ctx context.Context, p *page, who auth.Identity) erro
 	if err != nil {
 		return fmt.Errorf("read orders: %w", err)
 	}
-	for i := range p.Events {
-		p.Events[i].Data = ids[p.Events[i].Subject]
+	p.data = make([]json.RawMessage, len(p.told))
+	for i, one := range p.told {
+		p.data[i] = ids[one.notice.Subject]
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ func (s *webhookSettings) timeout() time.Duration {
 	return time.Duration(s.Timeout) * time.Second
 }
 
+// LongestAttempt is the most time that a party can give its endpoint for one attempt.
+const LongestAttempt = mostTimeout * time.Second
+
 // schedule is the node's, made shorter or longer to give as many attempts as the party wants. A longer one repeats the last pause.
 func (s *webhookSettings) schedule(base webhook.Schedule) webhook.Schedule {
 	if s.MaxAttempts == 0 || len(base.Delays) == 0 {

@@ -176,6 +176,25 @@ func (c *Client) CreateClient(ctx context.Context, spec ClientSpec) (Credentials
 	return credentials, nil
 }
 
+// DisableClient ends a client for ever: it gets no more tokens, and those it has are refused within a second.
+func (c *Client) DisableClient(ctx context.Context, id string) error {
+	if _, err := c.do(ctx, write(http.MethodPost, nil, "v1", "admin", "clients", id, "disable"), nil); err != nil {
+		return fmt.Errorf("disable client %s: %w", id, err)
+	}
+	return nil
+}
+
+// RotateClientSecret gives a client a new secret. The old one ends at once; tokens it has stay valid until they expire.
+func (c *Client) RotateClientSecret(ctx context.Context, id string) (Credentials, error) {
+	var credentials Credentials
+	meta, err := c.do(ctx, write(http.MethodPost, nil, "v1", "admin", "clients", id, "rotate-secret"), &credentials)
+	credentials.Meta = meta
+	if err != nil {
+		return credentials, fmt.Errorf("rotate secret of client %s: %w", id, err)
+	}
+	return credentials, nil
+}
+
 // Lag is how far each stage of the store is.
 type Lag struct {
 	Log       int64      `json:"log"` // the position that all else is measured against

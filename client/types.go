@@ -177,6 +177,8 @@ type Event struct {
 	Traceparent  string          `json:"traceparent,omitempty"`
 	DataRef      string          `json:"dataref,omitempty"`
 	Data         json.RawMessage `json:"data,omitempty"`
+
+	Delivery Delivery `json:"-"` // how it came, if by webhook
 }
 
 // ErrNoData says that an event came without the order.

@@ -19,9 +19,11 @@ type Submitter interface {
 	SubmitWaiting(ctx context.Context, command Command) (Answer, error)
 }
 
-// Clients makes clients.
+// Clients makes clients and ends them.
 type Clients interface {
 	CreateClient(ctx context.Context, n auth.NewClient) (auth.Credentials, error)
+	DisableClient(ctx context.Context, id string) error
+	RotateSecret(ctx context.Context, id string) (auth.Credentials, error)
 }
 
 // Routes are the write side's routes.
@@ -51,6 +53,8 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 		{Method: put, Path: "/v1/admin/catalog/products/:sku", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putProduct},
 		{Method: put, Path: "/v1/admin/catalog/vendors/:vendor_id", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putVendor},
 		{Method: post, Path: "/v1/admin/clients", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.createClient},
+		{Method: post, Path: "/v1/admin/clients/:client_id/disable", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.disableClient},
+		{Method: post, Path: "/v1/admin/clients/:client_id/rotate-secret", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.rotateSecret},
 	}
 }
 

@@ -99,6 +99,32 @@ func (a *api) createClient(c echo.Context, _ auth.Identity) error {
 	return c.JSON(http.StatusCreated, credentials)
 }
 
+// disableClient ends a client for ever: it gets no more tokens, and those it has are refused within a second.
+func (a *api) disableClient(c echo.Context, _ auth.Identity) error {
+	id, err := httpapi.IDParam(c, "client_id")
+	if err != nil {
+		return err
+	}
+	if err := a.clients.DisableClient(c.Request().Context(), id); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// rotateSecret gives a client a new secret and ends the old one at once.
+func (a *api) rotateSecret(c echo.Context, _ auth.Identity) error {
+	id, err := httpapi.IDParam(c, "client_id")
+	if err != nil {
+		return err
+	}
+	credentials, err := a.clients.RotateSecret(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.JSON(http.StatusOK, credentials)
+}
+
 func decodeClient(body []byte) (auth.NewClient, error) {
 	var n auth.NewClient
 	var given fields

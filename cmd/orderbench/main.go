@@ -38,7 +38,7 @@ The exit status is 1 if anything that was submitted was refused, lost, or read o
 		Version: version, SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(
-		throughputCommand(), latencyCommand(), batchCommand(), stallCommand(), growthCommand(), soakCommand(), reportCommand())
+		throughputCommand(), latencyCommand(), batchCommand(), stallCommand(), growthCommand(), fanoutCommand(), soakCommand(), reportCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "orderbench:", err)
 		return 1

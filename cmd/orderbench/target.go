@@ -34,6 +34,7 @@ type party struct {
 // endpoints say where an instance is, as endpoints.json has it.
 type endpoints struct {
 	HTTP          string `json:"http"`
+	Metrics       string `json:"metrics"`
 	NATS          string `json:"nats"`
 	PostgresWrite string `json:"postgres_write"`
 }

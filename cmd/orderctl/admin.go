@@ -185,7 +185,38 @@ func tokensCommand(c *connection) *cobra.Command {
 			return err
 		},
 	}
-	return family("tokens", "Clients and their access tokens", create, show)
+	return family("tokens", "Clients and their access tokens", create, show, disableCommand(c), rotateCommand(c))
+}
+
+// disableCommand and rotateCommand end what a client logs in with.
+func disableCommand(c *connection) *cobra.Command {
+	return &cobra.Command{
+		Use: "disable CLIENT_ID", Short: "End a client for ever: its tokens are refused within a second", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			return store.DisableClient(cmd.Context(), args[0])
+		},
+	}
+}
+
+func rotateCommand(c *connection) *cobra.Command {
+	return &cobra.Command{
+		Use: "rotate CLIENT_ID", Short: "Give a client a new secret and print it, once; the old one ends", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			answer, err := store.RotateClientSecret(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
 }
 
 func lagCommand(c *connection) *cobra.Command {

@@ -30,6 +30,12 @@ type config struct {
 	MailDir           string        `env:"MAIL_DIR"`
 	MailFrom          string        `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	SMTPURL           string        `env:"SMTP_URL"`
+
+	WebhookAllowedNetworks []string        `env:"WEBHOOK_ALLOWED_NETWORKS"`
+	WebhookAllowHTTP       bool            `env:"WEBHOOK_ALLOW_HTTP"`
+	WebhookRetries         []time.Duration `env:"WEBHOOK_RETRIES"` // pauses between attempts
+	WebhookRetention       time.Duration   `env:"WEBHOOK_RETENTION" envDefault:"168h"`
+	WebhookDisableAfter    time.Duration   `env:"WEBHOOK_DISABLE_AFTER" envDefault:"120h"`
 }
 
 func readConfig() (config, error) {
@@ -95,6 +101,15 @@ func (c *config) validate(roles []role) error {
 	}
 	if c.DurabilityEvery < 0 {
 		faults = append(faults, errors.New("ORDERSTORE_DURABILITY_EVERY is negative"))
+	}
+	if c.WebhookRetention < 0 || c.WebhookDisableAfter < 0 {
+		faults = append(faults, errors.New("ORDERSTORE_WEBHOOK_RETENTION and ORDERSTORE_WEBHOOK_DISABLE_AFTER may not be negative"))
+	}
+	if _, err := c.webhookGuard(); err != nil {
+		faults = append(faults, err)
+	}
+	if _, err := c.webhookSchedule(); err != nil {
+		faults = append(faults, err)
 	}
 	return errors.Join(faults...)
 }

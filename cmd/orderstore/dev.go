@@ -130,6 +130,7 @@ func (d *development) config(listener net.Listener) (config, error) {
 	cfg.Metrics = "127.0.0.1:0"
 	cfg.Issuer = "http://" + cfg.HTTP
 	cfg.StreamReplicas = 1
+	cfg.allowLoopback()
 	ctx := context.Background()
 	if err := migrateAll(ctx, cfg); err != nil {
 		return cfg, err

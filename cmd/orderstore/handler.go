@@ -49,6 +49,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if n.has(roleBroadcast) {
 		routes = append(routes, broadcast.Routes(broadcast.Deps{
 			Write: n.write, Read: n.read, Live: n.live, Cursor: httpapi.NewCursor(cursors), Now: time.Now,
+			Guard: n.webhooks.guard, Sender: n.webhooks.sender, Changed: n.webhooks.dispatcher.Changed,
 		})...)
 	}
 	n.newAdmission().Mount(e, n.authn, append(routes, n.operations()...))

@@ -109,7 +109,14 @@ type lagReport struct {
 	Stream    *stageLag  `json:"stream,omitempty"`
 	Views     []stageLag `json:"views"`
 	Auxiliary []stageLag `json:"auxiliary"`
+	// Those that are furthest behind, by id.
+	Subscriptions []stageLag `json:"subscriptions"`
 }
+
+// furthestBehind are active subscriptions, whose position is stored within seconds of their being there.
+const furthestBehind = `SELECT s.id::text, p.position, '' FROM subscriptions s JOIN subscription_positions p ON p.subscription_id = s.id
+WHERE s.status = 'active' ORDER BY p.position, s.id LIMIT 20`
+
 
 func (n *node) lag(c echo.Context, _ auth.Identity) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), probeWithin)
@@ -118,7 +125,7 @@ func (n *node) lag(c echo.Context, _ auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	r := lagReport{Log: end, Views: []stageLag{}, Auxiliary: []stageLag{}}
+	r := lagReport{Log: end, Views: []stageLag{}, Auxiliary: []stageLag{}, Subscriptions: stages(ctx, n.write, furthestBehind, end)}
 	if n.js != nil {
 		s := stageLag{Name: stream.Name, Stopped: "does not answer"}
 		if bounds, err := stream.BoundsOf(ctx, n.js); err == nil {

@@ -47,6 +47,7 @@ type node struct {
 	views     *pgxpool.Pool // the read database, for the projector
 	read      *pgxpool.Pool // the read database, for queries
 	auxiliary *pgxpool.Pool
+	ledger    *pgxpool.Pool // the primary, for what webhooks were delivered
 	nats      *nats.Conn
 	js        jetstream.JetStream
 
@@ -61,6 +62,7 @@ type node struct {
 	projection *projection.Projection
 	poller     *query.Poller // nil where the projection is here
 	live       *broadcast.Live
+	webhooks   *webhooks // nil where nothing is broadcast
 
 	listener net.Listener
 	http     *http.Server
@@ -69,6 +71,7 @@ type node struct {
 	intake   *crew
 	copying  *crew
 	viewing  *crew
+	telling  *crew
 	streams  context.CancelFunc // ends long polls and event streams
 }
 
@@ -200,6 +203,10 @@ func (n *node) startViews(ctx context.Context) error {
 	if n.has(roleBroadcast) {
 		n.live = broadcast.NewLive(n.read, n.viewTips[projection.Timeline], n.log)
 		workers = append(workers, n.live)
+		if err := n.openWebhooks(ctx); err != nil {
+			return err
+		}
+		n.telling = start(ctx, n.failed, n.webhooks.dispatcher)
 	}
 	n.viewing = start(ctx, n.failed, workers...)
 	return nil
@@ -246,9 +253,13 @@ func (n *node) stop(inOrder bool) {
 	if inOrder && n.projection != nil && n.relay != nil {
 		n.drain(ctx, "views", n.viewTips[projection.OrderView], n.relay.Published().Position())
 	}
+	n.bounded(ctx, "webhooks", func() { stopCrew(n.telling) })
+	if n.webhooks != nil {
+		n.webhooks.sender.Close()
+	}
 	stopCrew(n.viewing)
 	stopCrew(n.basis)
-	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.auxiliary} {
+	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.auxiliary, n.ledger} {
 		if pool != nil {
 			n.bounded(ctx, "pool", pool.Close)
 		}

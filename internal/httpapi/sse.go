@@ -46,6 +46,17 @@ func Stream(c echo.Context) (*SSE, error) {
 // Event sends one event. An empty id or event is left out; data may have several lines. It fails when the client is gone,
 // too slow, or no longer allowed to listen: then the handler returns.
 func (s *SSE) Event(id, event string, data []byte) error {
+	if err := s.Add(id, event, data); err != nil {
+		return err
+	}
+	return s.Flush()
+}
+
+// sseBuffer is how many bytes of events are gathered before they are sent.
+const sseBuffer = 64 << 10
+
+// Add is Event for one of several: it is sent with the others at Flush, or when they are many. It fails as Event does.
+func (s *SSE) Add(id, event string, data []byte) error {
 	s.field("id", id)
 	s.field("event", event)
 	for line := range bytes.SplitSeq(data, []byte("\n")) {
@@ -54,14 +65,17 @@ func (s *SSE) Event(id, event string, data []byte) error {
 		s.buf.WriteByte('\n')
 	}
 	s.buf.WriteByte('\n')
-	return s.send()
+	if s.buf.Len() < sseBuffer {
+		return nil
+	}
+	return s.Flush()
 }
 
 // Comment sends a line that clients ignore: it keeps proxies from closing the connection and finds out whether the client
 // is still there and still allowed. Send one at least every 15 s.
 func (s *SSE) Comment() error {
 	s.buf.WriteString(":\n\n")
-	return s.send()
+	return s.Flush()
 }
 
 // field writes a one-line field; a line break in it would start another one, so it is cut there.
@@ -75,8 +89,12 @@ func (s *SSE) field(name, value string) {
 	s.buf.WriteString(name + ": " + value + "\n")
 }
 
-func (s *SSE) send() error {
-	defer s.buf.Reset()
+// Flush sends what was added.
+func (s *SSE) Flush() error {
+	if s.buf.Len() == 0 {
+		return nil
+	}
+	defer s.emptied()
 	select {
 	case <-s.gone:
 		return context.Canceled
@@ -96,4 +114,13 @@ func (s *SSE) send() error {
 		return fmt.Errorf("flush event: %w", err)
 	}
 	return nil
+}
+
+// emptied keeps the buffer for the next event, unless it has become large.
+func (s *SSE) emptied() {
+	if s.buf.Cap() > sseBuffer {
+		s.buf = bytes.Buffer{}
+		return
+	}
+	s.buf.Reset()
 }

@@ -106,10 +106,7 @@ const (
 )
 
 func (g *Guard) reach(address netip.Addr) reach {
-	if address.Zone() != "" {
-		return reachNone
-	}
-	address = address.Unmap()
+	address = address.Unmap() // a zone, where one is left, lies in no network
 	carried, carries := carriedIPv4(address)
 	if neverReached(address) || (carries && neverReached(carried)) {
 		return reachNone
@@ -139,7 +136,7 @@ func carriedIPv4(a netip.Addr) (netip.Addr, bool) {
 	b := a.As16()
 	switch {
 	case ssrf.IPv6NAT64Prefix.Contains(a), // 64:ff9b::/96, RFC 6052
-		[6]byte(b[:6]) == [6]byte{0, 0x64, 0xff, 0x9b, 0, 1},                                   // 64:ff9b:1::/48, RFC 8215, as /96
+		[6]byte(b[:6]) == [6]byte{0, 0x64, 0xff, 0x9b, 0, 1},                                        // 64:ff9b:1::/48, RFC 8215, as /96
 		[12]byte(b[:12]) == [12]byte{} && a != netip.IPv6Unspecified() && a != netip.IPv6Loopback(): // ::/96
 		return netip.AddrFrom4([4]byte(b[12:])), true
 	case b[0] == 0x20 && b[1] == 0x02: // 2002::/16

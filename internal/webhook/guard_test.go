@@ -40,8 +40,8 @@ func refused(t *testing.T, g *webhook.Guard, address string) {
 func accepted(t *testing.T, g *webhook.Guard, address, want string) {
 	t.Helper()
 	got, err := g.CheckURL(t.Context(), address)
-	assert.NoError(t, err, address)
-	assert.Equal(t, want, got)
+	require.NoError(t, err, address)
+	require.Equal(t, want, got)
 }
 
 // addressesInside are one or more of each network that no webhook may reach.
@@ -64,7 +64,7 @@ func addressesInside() []string {
 // Case 25.
 func TestAddressesInsideAreRefused(t *testing.T) {
 	t.Parallel()
-	g := guard(t, webhook.GuardConfig{})
+	g := guard(t, webhook.GuardConfig{Resolver: brokenResolver()}) // under which a name would be accepted
 	for _, host := range addressesInside() {
 		refused(t, g, "https://"+host+"/hook")
 		refused(t, g, "https://"+host+":8443/hook")
@@ -132,6 +132,9 @@ func TestAllowedNetworkIsReachedAsOneLikesButNothingElse(t *testing.T) {
 	refused(t, nat, "http://[64:ff9b::101:101]/")
 	refused(t, nat, "https://[64:ff9b::7f00:1]/")
 	refused(t, nat, "https://[64:ff9b::a9fe:a9fe]/")
+	both := guard(t, webhook.GuardConfig{AllowedNetworks: networks("64:ff9b::/96", "169.254.0.0/16")})
+	accepted(t, both, "http://[64:ff9b::a9fe:101]/", "http://[64:ff9b::a9fe:101]/")
+	refused(t, both, "https://[64:ff9b::a9fe:a9fe]/")
 }
 
 func TestNameIsLookedUpWhenItIsNamed(t *testing.T) {
@@ -156,10 +159,13 @@ func TestNameIsLookedUpWhenItIsNamed(t *testing.T) {
 	require.NotContains(t, err.Error(), "10.0.0.1", "what a name stands for inside is nobody's business")
 }
 
+func brokenResolver() *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}
+}
+
 func TestSilentNameServerRefusesOnlyHTTP(t *testing.T) {
 	t.Parallel()
-	broken := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }}
-	g := guard(t, webhook.GuardConfig{Resolver: broken, AllowedNetworks: networks("10.1.0.0/16")})
+	g := guard(t, webhook.GuardConfig{Resolver: brokenResolver(), AllowedNetworks: networks("10.1.0.0/16")})
 	accepted(t, g, "https://some.example/", "https://some.example/")
 	refused(t, g, "http://some.example/")
 }

@@ -16,13 +16,18 @@ import (
 type nameServer struct {
 	mu      sync.Mutex
 	answers map[string][][]string
-	asked   map[string]int
+	asked   map[question]int
+}
+
+type question struct {
+	name string
+	kind dnsmessage.Type
 }
 
 // resolver starts the name server and gives a resolver that asks it.
 func (n *nameServer) resolver(t *testing.T) *net.Resolver {
 	t.Helper()
-	n.asked = map[string]int{}
+	n.asked = map[question]int{}
 	socket, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	served := make(chan struct{})
@@ -46,35 +51,33 @@ func (n *nameServer) serve(socket net.PacketConn) {
 		if err != nil {
 			return
 		}
-		var question dnsmessage.Message
-		if question.Unpack(buffer[:size]) != nil || len(question.Questions) != 1 {
+		var query dnsmessage.Message
+		if query.Unpack(buffer[:size]) != nil || len(query.Questions) != 1 {
 			continue
 		}
-		if packed, err := n.answer(question); err == nil {
+		if packed, err := n.answer(query); err == nil {
 			_, _ = socket.WriteTo(packed, from)
 		}
 	}
 }
 
-// answer counts a name's A questions, since a resolver asks for A and AAAA side by side.
-func (n *nameServer) answer(question dnsmessage.Message) ([]byte, error) {
+// answer counts A and AAAA apart, since a resolver asks for both side by side.
+func (n *nameServer) answer(query dnsmessage.Message) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	asked := question.Questions[0]
-	name := asked.Name.String()
+	asked := query.Questions[0]
+	key := question{asked.Name.String(), asked.Type}
 	reply := dnsmessage.Message{
-		Header:    dnsmessage.Header{ID: question.ID, Response: true, RecursionAvailable: true, Authoritative: true},
-		Questions: question.Questions,
+		Header:    dnsmessage.Header{ID: query.ID, Response: true, RecursionAvailable: true, Authoritative: true},
+		Questions: query.Questions,
 	}
-	lists, found := n.answers[name]
+	lists, found := n.answers[key.name]
 	if !found {
 		reply.RCode = dnsmessage.RCodeNameError
 		return reply.Pack()
 	}
-	list := lists[min(n.asked[name], len(lists)-1)]
-	if asked.Type == dnsmessage.TypeA {
-		n.asked[name]++
-	}
+	list := lists[min(n.asked[key], len(lists)-1)]
+	n.asked[key]++
 	for _, text := range list {
 		address := netip.MustParseAddr(text)
 		var body dnsmessage.ResourceBody
@@ -96,5 +99,5 @@ func (n *nameServer) answer(question dnsmessage.Message) ([]byte, error) {
 func (n *nameServer) questions(name string) int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.asked[name]
+	return n.asked[question{name, dnsmessage.TypeA}]
 }

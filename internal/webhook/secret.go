@@ -130,6 +130,9 @@ func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.hidden()))
 // LogValue shows which kind of secret it is.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.hidden()) }
 
+// MarshalText shows which kind of secret it is, so that JSON does no more.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.hidden()), nil }
+
 func (s Secret) hidden() string {
 	switch s.Algorithm() {
 	case HMAC:

@@ -127,7 +127,7 @@ func TestSecretIsNeverPrinted(t *testing.T) {
 		require.NoError(t, err)
 		assert.NotContains(t, shown, key)
 		assert.NotContains(t, shown, fmt.Sprintf("%x", raw[:8]))
-		assert.NotContains(t, shown, strings.Trim(fmt.Sprint(raw[:8]), "[]"))
+		assert.NotContains(t, shown, strings.Trim(fmt.Sprintf("%d", raw[:8]), "[]"))
 	}
 }
 
