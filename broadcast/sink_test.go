@@ -178,7 +178,8 @@ func (h *house) dispatch(t testing.TB, cfg DispatcherConfig) (*Dispatcher, func(
 
 func run(t testing.TB, w interface {
 	Run(ctx context.Context) error
-}) func() {
+},
+) func() {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

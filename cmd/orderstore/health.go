@@ -117,7 +117,6 @@ type lagReport struct {
 const furthestBehind = `SELECT s.id::text, p.position, '' FROM subscriptions s JOIN subscription_positions p ON p.subscription_id = s.id
 WHERE s.status = 'active' ORDER BY p.position, s.id LIMIT 20`
 
-
 func (n *node) lag(c echo.Context, _ auth.Identity) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), probeWithin)
 	defer cancel()
