@@ -2,7 +2,6 @@ package broadcast
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -244,19 +243,13 @@ func (d *Dispatcher) enrich(ctx context.Context, by *delivered, all []*item) err
 	}
 	p := &page{}
 	for _, it := range all {
-		p.Events = append(p.Events, it.told.notice)
+		p.told = append(p.told, it.told)
 	}
 	if err := d.reader.addOrders(ctx, p, by.who); err != nil {
 		return err
 	}
 	for i, it := range all {
-		if p.Events[i].Data == nil {
-			continue
-		}
-		var err error
-		if it.body, err = json.Marshal(&p.Events[i]); err != nil {
-			return fmt.Errorf("encode event: %w", err)
-		}
+		it.body = p.event(i)
 	}
 	return nil
 }
