@@ -201,3 +201,13 @@ func (h *house) show(who string, s subscriptionAnswer) subscriptionAnswer {
 	require.Equal(h.t, http.StatusOK, h.call(who, http.MethodGet, "/v1/subscriptions/"+s.ID.String(), "", &now))
 	return now
 }
+
+// storeOrder puts an order into the view, as a projector would.
+func (h *house) storeOrder(id, document string) {
+	h.t.Helper()
+	_, err := h.pool.Exec(h.t.Context(), `
+INSERT INTO order_view (id, tenant, channel, external_ref, business_type, region, status, fulfillment_status, currency, total, placed_at, updated_at,
+	version, position, document)
+VALUES ($1::text::uuid, 'demo', 'web', $1, 'hotel', 'default', 'routed', 'unfulfilled', 'EUR', 1, now(), now(), 3, 1, convert_to($2, 'UTF8'))`, id, document)
+	require.NoError(h.t, err)
+}
