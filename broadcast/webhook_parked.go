@@ -70,7 +70,9 @@ func (e *endpoint) park(it *item, made *webhook.Attempt) {
 	e.complete(it)
 	e.house.metrics.parked.Inc()
 	e.tryLater(l.held, it.told, made)
-	e.parkQueue(l)
+	if l.held != nil { // it was not given up at once
+		e.parkQueue(l)
+	}
 }
 
 // parkQueue parks what was taken of an order behind what is parked already. What was parked before, and is taken again because its

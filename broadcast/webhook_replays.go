@@ -24,9 +24,10 @@ WHERE subscription_id = $1 AND state = 'replay' AND position > $2 ORDER BY posit
 // replays sends what its party asked for again, page by page, each order's events in order. They go when nothing else does.
 type replays struct {
 	queue    []*replay
-	failed   map[string]*replay // by order: its later replays stay in the store until this one is done
+	failed   map[string]*replay // by order: it is tried again later
+	blocked  map[string]bool    // orders of which one has failed: its later replays stay in the store until the next pass
 	cursor   int64
-	left     bool // some were left out: look again from the beginning
+	left     bool // some that may go now were left out: another pass is needed
 	ended    bool // nothing more is in the store
 	loading  bool
 	inFlight int
@@ -63,7 +64,7 @@ type replayRow struct {
 }
 
 func (r *replays) init() {
-	r.failed = map[string]*replay{}
+	r.failed, r.blocked = map[string]*replay{}, map[string]bool{}
 	r.pages = make(chan replayedPage, 1)
 	r.limiter = rate.NewLimiter(replayRate, replayRate/10)
 }
@@ -159,10 +160,11 @@ func (r *replays) finish(e *endpoint, out *result) {
 		}
 		e.house.ledger.park(key, row)
 	}
-	if r.failed[one.lane.key] == nil {
-		r.left = true // later ones of the order may have been passed over meanwhile
-	} else {
+	if r.failed[one.lane.key] != nil {
+		r.blocked[one.lane.key] = true
 		r.passOver(one.lane.key)
+	} else if r.blocked[one.lane.key] {
+		r.left = true
 	}
 	e.offer(one.lane)
 }
@@ -193,6 +195,10 @@ func (r *replays) load(ctx context.Context, e *endpoint) {
 			return
 		}
 		r.ended, r.left, r.cursor = false, false, 0
+		clear(r.blocked)
+		for key := range r.failed {
+			r.blocked[key] = true
+		}
 	}
 	r.loading = true
 	pending := e.house.ledger.pending(e.sub.ID)
@@ -221,15 +227,18 @@ func (r *replays) add(e *endpoint, page replayedPage) {
 	r.cursor = max(r.cursor, page.last)
 	for _, row := range page.rows {
 		key := laneKey(row.Order, row.Kind)
+		if r.blocked[key] {
+			continue
+		}
 		it := page.events[row.Position]
-		if it == nil || r.failed[key] != nil {
-			r.left = true
+		if it == nil {
+			r.left, r.blocked[key] = true, true
 			continue
 		}
 		one := &replay{position: row.Position, item: it, attempts: row.Attempts, lane: &lane{order: row.Order, key: key}}
 		if row.NextAt != nil && row.NextAt.After(e.house.cfg.Now()) {
 			one.nextAt = *row.NextAt
-			r.failed[key] = one
+			r.failed[key], r.blocked[key] = one, true
 			continue
 		}
 		r.queue = append(r.queue, one)

@@ -14,7 +14,7 @@ import (
 
 const (
 	storeTries  = 10 // of the ledger's entries, while the database refuses them
-	storeWithin = 20 * time.Second
+	roundWithin = 30 * time.Second
 	tidyEvery   = time.Hour
 )
 
@@ -81,7 +81,7 @@ func (s *session) work(ctx context.Context) error {
 	tick := time.NewTicker(s.cfg.FlushEvery)
 	defer tick.Stop()
 	for {
-		if err := s.round(ctx); err != nil || ctx.Err() != nil {
+		if err := s.round(ctx); err != nil {
 			return err
 		}
 		select {
@@ -95,8 +95,11 @@ func (s *session) work(ctx context.Context) error {
 	}
 }
 
-// round stores what was done, forgets endpoints that have ended, and starts those that should run.
+// round stores what was done, forgets endpoints that have ended, and starts those that should run. It is not broken off: the connection
+// would go with it.
 func (s *session) round(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundWithin)
+	defer cancel()
 	if err := s.settle(ctx); err != nil {
 		return err
 	}
@@ -150,14 +153,13 @@ func (s *session) settle(ctx context.Context) error {
 
 // store writes the ledger's entries. It says no where the database refused them and they are to be tried again.
 func (s *session) store(ctx context.Context) (bool, error) {
-	if s.batch == nil {
+	again := s.batch != nil
+	if !again {
 		s.batch = s.ledger.take()
 	}
 	if s.batch == nil {
 		return true, nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
-	defer cancel()
 	if err := s.writer.write(ctx, s.shards.conn, s.batch, s.cfg.Now()); err != nil {
 		s.tries++
 		if s.shards.conn.IsClosed() || errors.Is(err, postgres.ErrOutcomeUnknown) || s.tries >= storeTries {
@@ -168,7 +170,7 @@ func (s *session) store(ctx context.Context) (bool, error) {
 	}
 	s.batch, s.tries = nil, 0
 	s.ledger.written()
-	return true, nil
+	return !again, nil // what was done meanwhile is still to be stored
 }
 
 const selectDelivered = `SELECT s.id, s.version, h.requests FROM subscriptions s JOIN subscription_health h ON h.subscription_id = s.id
@@ -276,6 +278,8 @@ func (s *session) leave(ctx context.Context) error {
 	for _, r := range s.running {
 		r.stop(s.cfg.StopWithin)
 	}
+	ctx, cancel := context.WithTimeout(ctx, roundWithin)
+	defer cancel()
 	for {
 		ended := len(s.running) == 0
 		if err := s.settle(ctx); err != nil {
