@@ -1,7 +1,6 @@
 package broadcast
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -289,5 +288,5 @@ func TestRateIsKept(t *testing.T) {
 	h.project(t, orders(1, 40, "demo", orderIDs(40))...)
 	began := time.Now()
 	to.got(t, 40)
-	require.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond, fmt.Sprint("forty at a hundred a second, ten of them at once"))
+	require.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond, "forty at a hundred a second, ten of them at once")
 }
