@@ -91,6 +91,8 @@ type Dispatcher struct {
 	slots   chan struct{}
 	readers chan struct{}
 	poked   chan struct{}
+
+	stretches stretches
 }
 
 // NewDispatcher makes a dispatcher. It does nothing until Run.
@@ -100,6 +102,7 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 	return &Dispatcher{
 		cfg: cfg, live: cfg.Live, reader: &reader{pool: cfg.Read, live: cfg.Live}, ledger: newLedger(),
 		metrics: newWebhookMetrics(cfg.Registerer, slots), slots: slots, readers: make(chan struct{}, readersInAll), poked: make(chan struct{}, 1),
+		stretches: stretches{reading: map[party]chan struct{}{}},
 	}
 }
 

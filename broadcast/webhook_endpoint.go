@@ -257,7 +257,7 @@ func (e *endpoint) read(ctx context.Context, found *batch) {
 		}
 		err := e.house.reading(ctx, func() error {
 			if found == nil {
-				stretch, reached, err := e.house.reader.scan(ctx, e.whose, after)
+				stretch, reached, err := e.house.stretches.after(ctx, e.house.reader, e.whose, after)
 				if err != nil {
 					return err
 				}
@@ -278,7 +278,7 @@ func (e *endpoint) read(ctx context.Context, found *batch) {
 }
 
 func wanted(f Filter, found []*told) []*told {
-	kept := found[:0]
+	var kept []*told // what was found is others' too
 	for _, one := range found {
 		if f.Matches(one.notice.Type, one.notice.BusinessType) {
 			kept = append(kept, one)

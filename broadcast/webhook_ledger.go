@@ -2,6 +2,8 @@ package broadcast
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,6 +91,24 @@ func newEntries() *entries {
 
 func (e *entries) empty() bool {
 	return len(e.attempts) == 0 && len(e.parked) == 0 && len(e.positions) == 0 && len(e.health) == 0 && len(e.disabled) == 0
+}
+
+// subscriptions are those of which something is written beside attempts.
+func (e *entries) subscriptions() []uuid.UUID {
+	all := map[uuid.UUID]struct{}{}
+	for key := range e.parked {
+		all[key.subscription] = struct{}{}
+	}
+	for id := range e.positions {
+		all[id] = struct{}{}
+	}
+	for id := range e.health {
+		all[id] = struct{}{}
+	}
+	for id := range e.disabled {
+		all[id] = struct{}{}
+	}
+	return slices.Collect(maps.Keys(all))
 }
 
 // ledger gathers what all endpoints of a node have done, for one writer. It is safe for concurrent use.

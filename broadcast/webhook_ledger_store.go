@@ -15,6 +15,8 @@ import (
 const (
 	extendAttempts = `SELECT extend_delivery_attempts($1::date)`
 
+	// Who deletes a subscription, or queues replays of it, locks it first. So does this, and none waits for another who waits for it.
+	shareSubscriptions = `SELECT FROM subscriptions WHERE id = ANY ($1) ORDER BY id FOR KEY SHARE`
 	// A subscription that is deleted meanwhile is left out, so that it spoils nothing of the others'.
 	upsertDeliveries = `
 INSERT INTO deliveries AS d (subscription_id, position, order_id, event_type, delivery_id, state, replay, attempts, next_at, reason, created_at,
@@ -72,6 +74,9 @@ func (w *ledgerWriter) write(ctx context.Context, db *pgx.Conn, e *entries, now 
 			return err
 		}
 		b := &pgx.Batch{}
+		if ids := e.subscriptions(); len(ids) > 0 {
+			b.Queue(shareSubscriptions, ids)
+		}
 		queueDeliveries(b, e.parked)
 		queueHealth(b, e.health)
 		for id, why := range e.disabled {

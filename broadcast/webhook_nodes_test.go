@@ -186,6 +186,32 @@ func withConn(t *testing.T, pool *pgxpool.Pool, do func(*pgxpool.Conn)) {
 	require.NoError(t, pool.AcquireFunc(t.Context(), func(c *pgxpool.Conn) error { do(c); return nil }))
 }
 
+// TestDeletionsAndDeliveriesDoNotBlockEachOther: a party deletes and replays while its events are parked and delivered.
+func TestDeletionsAndDeliveriesDoNotBlockEachOther(t *testing.T) {
+	t.Parallel()
+	h := openHouse(t)
+	to := newSink(t, func(one *hit, _ http.ResponseWriter) int {
+		if one.position%2 == 0 {
+			return http.StatusBadRequest
+		}
+		return http.StatusOK
+	})
+	cfg := h.quick()
+	cfg.FlushEvery = time.Millisecond
+	h.dispatch(t, cfg)
+	h.project(t, orders(1, 300, "demo", orderIDs(100))...)
+	for range 15 {
+		s := h.hook("demo", to, `,"max_attempts":3`)
+		path := "/v1/subscriptions/" + s.ID.String()
+		before := len(to.all())
+		require.Eventually(t, func() bool { return len(to.all()) > before+100 }, 20*time.Second, time.Millisecond)
+		for _, body := range []string{`{"dead_letters":true}`, `{"from_position":1,"to_position":300}`} {
+			require.Equal(t, http.StatusOK, h.call("demo", http.MethodPost, path+"/replay", body, nil))
+		}
+		require.Equal(t, http.StatusNoContent, h.call("demo", http.MethodDelete, path, "", nil))
+	}
+}
+
 // TestLedgerIsBounded: who makes attempts waits while they are not stored, and one that was made is never dropped.
 func TestLedgerIsBounded(t *testing.T) {
 	t.Parallel()

@@ -170,6 +170,9 @@ func (a *api) replayLetters(ctx context.Context, s *Subscription, dry bool) (mat
 // queue changes deliveries and tells whoever delivers the subscription.
 func (a *api) queue(ctx context.Context, s *Subscription, change func(pgx.Tx) error) error {
 	return postgres.InTx(ctx, a.log, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lockSubscription, s.ID); err != nil {
+			return fmt.Errorf("lock subscription: %w", err)
+		}
 		if err := change(tx); err != nil {
 			return fmt.Errorf("queue replays: %w", err)
 		}

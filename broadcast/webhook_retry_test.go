@@ -217,6 +217,28 @@ func TestHangingEndpointsLeaveOthersAlone(t *testing.T) {
 	require.Eventually(t, func() bool { return len(dead.all()) == 20*100 }, 60*time.Second, 5*time.Millisecond)
 }
 
+// TestHangingEndpointsCannotTakeAllSlots of a node, however many they may have by themselves.
+func TestHangingEndpointsCannotTakeAllSlots(t *testing.T) {
+	t.Parallel()
+	h := openHouse(t)
+	let := make(chan struct{})
+	dead := newSink(t, func(*hit, http.ResponseWriter) int { <-let; return http.StatusOK })
+	alive := newSink(t, nil)
+	d := NewDispatcher(h.quick())
+	d.slots = make(chan struct{}, 40)
+	run(t, d)
+	for i := range 4 {
+		h.hook("demo", dead, `,"timeout":30,"concurrency":64,"name":"n`+strconv.Itoa(i)+`"`)
+	}
+	h.project(t, orders(1, 100, "demo", orderIDs(100))...)
+	require.Eventually(t, func() bool { return len(d.slots) >= 20 }, 20*time.Second, time.Millisecond)
+	h.hook("demo", alive, "")
+	require.Len(t, alive.got(t, 100), 100)
+	require.Empty(t, dead.all())
+	close(let)
+	require.Eventually(t, func() bool { return len(dead.all()) == 400 }, 60*time.Second, 5*time.Millisecond)
+}
+
 // TestDisabledAfterFiveDaysOfFailures, with a notice to its party, and not before.
 func TestDisabledAfterFiveDaysOfFailures(t *testing.T) {
 	t.Parallel()
@@ -257,7 +279,7 @@ func TestParkedEventsAreBounded(t *testing.T) {
 	t.Parallel()
 	h := openHouse(t)
 	var works atomic.Bool
-	ids := orderIDs(2)
+	ids := orderIDs(8)
 	to := newSink(t, func(one *hit, _ http.ResponseWriter) int {
 		if one.order == ids[1] && !works.Load() {
 			return http.StatusBadRequest

@@ -22,6 +22,7 @@ const (
 	eventType   = "application/cloudevents+json"
 	replayShare = 4 // one of so many attempts under way may be a replay
 	slotWait    = 10 * time.Millisecond
+	fewSlots    = 4 // that an endpoint has in any case while more than half of a node's are taken
 )
 
 // start begins the attempts that may be made now: what comes by its turn first, then what is tried again, then replays.
@@ -66,6 +67,10 @@ func (e *endpoint) resting() bool {
 func (e *endpoint) slot() bool {
 	if e.inFlight >= e.settings.concurrency() {
 		return false // an outcome wakes
+	}
+	if e.inFlight >= fewSlots && 2*len(e.house.slots) >= cap(e.house.slots) {
+		e.wakeAt.in(slotWait)
+		return false // what is left is for those who have few
 	}
 	if e.limiter != nil {
 		// Measured by the running clock: a reservation that comes too early is given back.

@@ -72,7 +72,7 @@ func TestWebhookUnderRandomFailures(t *testing.T) {
 		bad := rapid.SampledFrom([]int{0, 10, 40, 80}).Draw(rt, "bad")
 		answers := rapid.SliceOfNDistinct(rapid.SampledFrom([]int{500, 400, 302, 429, 503, 0}), 1, 4, rapid.ID).Draw(rt, "answers")
 		lanes := rapid.IntRange(1, 12).Draw(rt, "orders")
-		total := int64(rapid.IntRange(20, 80).Draw(rt, "events"))
+		total := int64(rapid.IntRange(10, 40).Draw(rt, "events"))
 		concurrency := rapid.SampledFrom([]string{"1", "4", "64"}).Draw(rt, "concurrency")
 		to := newSink(t, func(_ *hit, w http.ResponseWriter) int {
 			if rand.IntN(100) >= bad {
