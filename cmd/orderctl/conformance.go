@@ -10,9 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/cmd/orderctl/conformance"
 	"github.com/orderstore/orderstore/cmd/orderctl/playhub"
+	"github.com/orderstore/orderstore/cmd/orderctl/playprovider"
 	"github.com/orderstore/orderstore/command"
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/httpapi"
@@ -24,7 +24,7 @@ var errNonconforming = errors.New("the contract is not kept")
 func conformanceCommand(c *connection) *cobra.Command {
 	return family(
 		"conformance", "Check a provider against the contract by playing a hub, or a hub by playing a provider",
-		conformanceProviderCommand(),
+		conformanceProviderCommand(), conformanceHubCommand(c),
 	)
 }
 
@@ -46,7 +46,7 @@ The exit status is 1 when any scenario fails.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			config.Command, config.Output, config.Writes = args, cmd.ErrOrStderr(), memory
 			if order != "" {
-				if err := readOrder(order, &config.Order); err != nil {
+				if err := readDocument("order", order, &config.Order); err != nil {
 					return err
 				}
 			}
@@ -73,18 +73,64 @@ The exit status is 1 when any scenario fails.`,
 	return cmd
 }
 
+func conformanceHubCommand(c *connection) *cobra.Command {
+	var config playprovider.Config
+	var asJSON bool
+	var parties string
+	cmd := &cobra.Command{
+		Use:   "hub",
+		Short: "Play a provider and its user to a running hub, and look from outside at what it answers",
+		Long: `Play a provider, and the user whose orders it gets, to a running hub, and print what the hub did against the contract.
+
+With an operator's credentials it registers two tenants, two providers and two business types of its own, with names that begin with
+conformance, which stay behind: nothing else is touched. Without an operator, --parties names a file with parties that exist already:
+{"user":{"client_id":…,"client_secret":…}, "provider":{…}, "business_type":…, "other_user":{…}}; orders of the business type go to the
+provider alone, and nobody else works for it meanwhile.
+
+The exit status is 1 when any scenario fails.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			r, err := c.resolve(asOperator)
+			if err != nil && (parties == "" || !errors.Is(err, errAsWhom)) {
+				return err
+			}
+			config.Hub = r.config
+			if parties != "" {
+				config.Parties = &playprovider.Parties{}
+				if err := readDocument("parties", parties, config.Parties); err != nil {
+					return err
+				}
+			}
+			progress := cmd.ErrOrStderr()
+			config.Playing = func(name string) { _, _ = fmt.Fprintf(progress, "playing %s\n", name) }
+			report, err := playprovider.Run(cmd.Context(), config)
+			if err != nil {
+				return err
+			}
+			return finish(cmd.OutOrStdout(), report, asJSON)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&parties, "parties", "", "file with parties that exist already (default: an operator makes some)")
+	f.StringSliceVar(&config.Only, "only", nil, "scenarios to play (default: all)")
+	f.DurationVar(&config.Within, "within", playprovider.DefaultWithin, "time that the hub has for each scenario")
+	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
+	return cmd
+}
+
 // memory is the write side of a store that is played.
 func memory(heard func([]events.Appended)) []httpapi.Route {
 	return command.Routes(command.NewMemory(time.Now, heard), nil)
 }
 
-func readOrder(file string, into *client.OrderSubmission) error {
+// readDocument reads a file of JSON.
+func readDocument(what, file string, into any) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return fmt.Errorf("read order: %w", err)
+		return fmt.Errorf("read %s: %w", what, err)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("read order: %s: %w", file, err)
+		return fmt.Errorf("read %s: %s: %w", what, file, err)
 	}
 	return nil
 }
