@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,13 +45,13 @@ It is to work on every task that it is offered. What it cannot work on must not 
 
 The exit status is 1 when any scenario fails.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			config.Command, config.Output, config.Writes = args, cmd.ErrOrStderr(), memory
+			progress := &shared{out: cmd.ErrOrStderr()}
+			config.Command, config.Output, config.Writes = args, progress, memory
 			if order != "" {
 				if err := readDocument("order", order, &config.Order); err != nil {
 					return err
 				}
 			}
-			progress := cmd.ErrOrStderr()
 			config.Ready = func(a playhub.Access) { tellAccess(progress, a) }
 			config.Playing = func(name string) { _, _ = fmt.Fprintf(progress, "playing %s\n", name) }
 			report, err := playhub.Run(cmd.Context(), config)
@@ -116,6 +117,18 @@ The exit status is 1 when any scenario fails.`,
 	f.DurationVar(&config.Within, "within", playprovider.DefaultWithin, "time that the hub has for each scenario")
 	f.BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
+}
+
+// shared is a writer that the kit and the provider's program both write to.
+type shared struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.Write(p)
 }
 
 // memory is the write side of a store that is played.

@@ -69,6 +69,7 @@ type stage struct {
 	user, other, own, second *client.Client // other and second may be nil
 	http                     *http.Client
 	run                      string
+	start                    int64 // what the provider was told behind it is this run's
 	feed                     *follower
 	stream                   *listener
 }
@@ -97,18 +98,18 @@ func Run(ctx context.Context, c Config) (conformance.Report, error) {
 	if s.http == nil {
 		s.http = &http.Client{}
 	}
-	if err := s.open(ctx); err != nil {
+	err := s.open(ctx)
+	if err != nil {
 		return conformance.Report{}, fmt.Errorf("open the hub: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	defer following.Wait()
 	defer cancel()
-	start, err := s.end(ctx)
-	if err != nil {
+	if s.start, err = s.end(ctx); err != nil {
 		return conformance.Report{}, fmt.Errorf("open the hub: %w", err)
 	}
-	s.feed, s.stream = newFollower(s, start), newListener(s, start)
+	s.feed, s.stream = newFollower(s, s.start), newListener(s, s.start)
 	following.Go(func() { s.feed.run(ctx) })
 	following.Go(func() { s.stream.run(ctx) })
 	return s.all(ctx)

@@ -218,7 +218,7 @@ func playScanned(ctx context.Context, s *stage) (finding, error) {
 	if err != nil {
 		return finding{}, err
 	}
-	before, last := events[0].Position-1, events[len(events)-1].Position
+	before, last := s.start, events[len(events)-1].Position
 	heard := positionsOf(events, before, last)
 	streamed, faults, _ := s.stream.all()
 	_, more, _ := s.feed.all()

@@ -244,10 +244,14 @@ func (s *stage) toldExpired(ctx context.Context, task client.Task) bool {
 			}) {
 				return true
 			}
-			if len(page.Events) == 0 {
+			last := page.ScannedTo
+			if n := len(page.Events); n > 0 {
+				last = max(last, page.Events[n-1].Position) // a feed that goes back is not for this scenario to find
+			}
+			if last <= after || len(page.Events) == 0 {
 				break
 			}
-			after = page.ScannedTo
+			after = last
 		}
 	}
 	return false
