@@ -67,8 +67,11 @@ func TestSampleProviderConforms(t *testing.T) {
 	require.Contains(t, report.Checks[0].Seen, "task cancellation_requested")
 }
 
+// spoiler changes an answer on its way: its body, and through the pointer its status.
+type spoiler func(r *http.Request, status *int, body []byte) []byte
+
 // between puts something between the kit and the store that spoils answers.
-func between(t *testing.T, s *store, spoil func(*http.Response, []byte) []byte) string {
+func between(t *testing.T, s *store, spoil spoiler) string {
 	t.Helper()
 	target, err := url.Parse("http://" + s.at)
 	require.NoError(t, err)
@@ -82,7 +85,7 @@ func between(t *testing.T, s *store, spoil func(*http.Response, []byte) []byte) 
 		if err != nil {
 			return err
 		}
-		body = spoil(resp, body)
+		body = spoil(resp.Request, &resp.StatusCode, body)
 		resp.Body = io.NopCloser(bytes.NewReader(body))
 		resp.ContentLength = int64(len(body))
 		resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -94,10 +97,10 @@ func between(t *testing.T, s *store, spoil func(*http.Response, []byte) []byte) 
 }
 
 // feedPage applies a change to each page of the feed.
-func feedPage(change func(*client.FeedPage)) func(*http.Response, []byte) []byte {
-	return func(resp *http.Response, body []byte) []byte {
+func feedPage(change func(*client.FeedPage)) spoiler {
+	return func(r *http.Request, _ *int, body []byte) []byte {
 		var page client.FeedPage
-		if resp.Request.URL.Path != "/v1/feed" || json.Unmarshal(body, &page) != nil {
+		if r.URL.Path != "/v1/feed" || json.Unmarshal(body, &page) != nil {
 			return body
 		}
 		change(&page)
@@ -110,7 +113,7 @@ func feedPage(change func(*client.FeedPage)) func(*http.Response, []byte) []byte
 }
 
 // losesOne keeps back one event for good: the first offer that anybody is told of.
-func losesOne() func(*http.Response, []byte) []byte {
+func losesOne() spoiler {
 	var mu sync.Mutex
 	lost := ""
 	return feedPage(func(p *client.FeedPage) {
@@ -130,28 +133,29 @@ func losesOne() func(*http.Response, []byte) []byte {
 }
 
 // comesLate answers the first read of each address with 404, where it names a position.
-func comesLate() func(*http.Response, []byte) []byte {
+func comesLate() spoiler {
 	var mu sync.Mutex
 	read := map[string]bool{}
-	return func(resp *http.Response, body []byte) []byte {
+	return func(r *http.Request, status *int, body []byte) []byte {
 		mu.Lock()
 		defer mu.Unlock()
-		at := resp.Request.URL.String()
-		if !strings.Contains(at, "/v1/orders/") || resp.Request.URL.Query().Get("position") == "" || read[at] {
+		at := r.URL.String()
+		if !strings.Contains(at, "/v1/orders/") || r.URL.Query().Get("position") == "" || read[at] {
 			return body
 		}
 		read[at] = true
-		resp.StatusCode = http.StatusNotFound
+		*status = http.StatusNotFound
 		return []byte(`{"type":"/problems/not_found","status":404}`)
 	}
 }
 
-func onStatus(status int, change func(resp *http.Response, body []byte) []byte) func(*http.Response, []byte) []byte {
-	return func(resp *http.Response, body []byte) []byte {
-		if resp.StatusCode != status {
+// onStatus changes the answers of one status.
+func onStatus(of int, change spoiler) spoiler {
+	return func(r *http.Request, status *int, body []byte) []byte {
+		if *status != of {
 			return body
 		}
-		return change(resp, body)
+		return change(r, status, body)
 	}
 }
 
@@ -164,24 +168,24 @@ func TestStoreConforms(t *testing.T) {
 	require.Equal(t, []int{len(playprovider.Names()), 0, 0}, []int{report.Passed, report.Failed, report.Skipped})
 
 	for name, c := range map[string]struct {
-		spoil func(*http.Response, []byte) []byte
+		spoil spoiler
 		fails []string
 		says  string
 	}{
 		"loses an event":     {losesOne(), []string{"heard", "scanned-to"}, "feed: nothing, stream: task.offered"},
 		"announces too soon": {comesLate(), []string{"pull"}, "404 for /v1/orders/"},
 		"goes back":          {feedPage(func(p *client.FeedPage) { p.ScannedTo = max(0, p.ScannedTo-1) }), []string{"scanned-to", "resume"}, "after position"},
-		"tells of others": {onStatus(http.StatusNotFound, func(r *http.Response, b []byte) []byte {
-			return append(b, r.Request.URL.Path...)
+		"tells of others": {onStatus(http.StatusNotFound, func(r *http.Request, _ *int, b []byte) []byte {
+			return append(b, r.URL.Path...)
 		}), []string{"foreign-order"}, "the same: false"},
-		"takes too much": {onStatus(http.StatusUnprocessableEntity, func(r *http.Response, _ []byte) []byte {
-			r.StatusCode = http.StatusCreated
+		"takes too much": {onStatus(http.StatusUnprocessableEntity, func(_ *http.Request, status *int, _ []byte) []byte {
+			*status = http.StatusCreated
 			return []byte(`{}`)
 		}), []string{"over-delivery"}, "success"},
-		"hides what may be done": {onStatus(http.StatusConflict, func(_ *http.Response, b []byte) []byte {
+		"hides what may be done": {onStatus(http.StatusConflict, func(_ *http.Request, _ *int, b []byte) []byte {
 			return bytes.ReplaceAll(b, []byte("supported_actions"), []byte("allowed"))
 		}), []string{"reordered"}, "supported_actions there: false"},
-		"forgets to flag": {onStatus(http.StatusOK, func(_ *http.Response, b []byte) []byte {
+		"forgets to flag": {onStatus(http.StatusOK, func(_ *http.Request, _ *int, b []byte) []byte {
 			return bytes.ReplaceAll(b, []byte(`"late":true`), []byte(`"late":false`))
 		}), []string{"late-result"}, "flagged late: false"},
 	} {

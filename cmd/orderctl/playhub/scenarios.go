@@ -3,6 +3,8 @@ package playhub
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,8 +13,15 @@ import (
 	"github.com/orderstore/orderstore/internal/fault"
 )
 
+// scenarios are all there are, in the order in which they are played. The restart comes last: what comes for an earlier order after it
+// is its doing.
 func scenarios() []scenario {
-	return append([]scenario{
+	return slices.Concat(atWork(), atChanges(), hookScenarios(), atRestart())
+}
+
+// atWork are the scenarios about a provider's work.
+func atWork() []scenario {
+	return []scenario{
 		{
 			name: "plain", play: playPlain,
 			contract: "A task that is offered is worked on, and its result is posted.",
@@ -43,6 +52,12 @@ func scenarios() []scenario {
 			contract: "Partial results add up; together they are what was assigned, and no more.",
 			expected: "results for each unit that was assigned, none of them refused",
 		},
+	}
+}
+
+// atChanges are the scenarios in which something changes or is not known.
+func atChanges() []scenario {
+	return []scenario{
 		{
 			name: "late-cancel", play: playLateCancel,
 			contract: "A provider that has accepted answers a cancellation: accept agrees, reject refuses, or a result says it is done.",
@@ -63,7 +78,11 @@ func scenarios() []scenario {
 			contract: "Event types and members that a party does not know are ignored.",
 			expected: "the order completed in time, as if they were not there",
 		},
-	}, append(hookScenarios(), scenario{
+	}
+}
+
+func atRestart() []scenario {
+	return []scenario{{
 		name: "restart", play: playRestart,
 		skip: func(s *stage) string {
 			if s.program == nil {
@@ -73,7 +92,7 @@ func scenarios() []scenario {
 		},
 		contract: "A provider that was killed goes on where it was: nothing is lost, and nothing is worked on twice.",
 		expected: "both orders completed in time, and no second result for any task",
-	})...)
+	}}
 }
 
 func playPlain(ctx context.Context, s *stage) (judge, error) {
@@ -220,7 +239,7 @@ func (h *hub) pauses(order string) (said []string, honoured bool) {
 			continue
 		}
 		asked, again := slowDown, false
-		if x.status == fault503 {
+		if x.status == http.StatusServiceUnavailable {
 			asked = comeBack
 		}
 		for _, next := range story[i+1:] {
@@ -240,8 +259,6 @@ func (h *hub) pauses(order string) (said []string, honoured bool) {
 	}
 	return said, honoured
 }
-
-const fault503 = 503
 
 // playExpired takes the provider's tokens for expired from the moment that it wants to work on the task.
 func playExpired(ctx context.Context, s *stage) (judge, error) {

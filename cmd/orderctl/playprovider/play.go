@@ -177,8 +177,10 @@ func (s *stage) open(ctx context.Context) error {
 		into  **client.Client
 		must  bool
 	}{
-		{s.parties.User, &s.user, true}, {s.parties.Provider, &s.own, true},
-		{s.parties.OtherUser, &s.other, false}, {s.parties.Second, &s.second, false},
+		{s.parties.User, &s.user, true},
+		{s.parties.Provider, &s.own, true},
+		{s.parties.OtherUser, &s.other, false},
+		{s.parties.Second, &s.second, false},
 	} {
 		if party.login.ClientID == "" && !party.must {
 			continue
