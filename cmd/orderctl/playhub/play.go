@@ -14,6 +14,7 @@ import (
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/cmd/orderctl/conformance"
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 // Config says whom to look at, and how. Zero values mean the defaults.
@@ -120,6 +121,9 @@ func Run(ctx context.Context, c Config) (conformance.Report, error) {
 	if s.program != nil {
 		defer s.program.stop()
 	}
+	if s.hooks != nil {
+		defer s.hooks.sender.Close()
+	}
 	if err := s.arrive(ctx); err != nil {
 		return conformance.Report{}, err
 	}
@@ -146,9 +150,6 @@ func (c *Config) complete() error {
 			return fmt.Errorf("scenario %s: there are %s", name, strings.Join(Names(), ", "))
 		}
 	}
-	if c.WebhookURL != "" && c.WebhookSecret == "" {
-		c.WebhookSecret = newSecret()
-	}
 	return nil
 }
 
@@ -165,11 +166,8 @@ func (s *stage) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the hub: %w", err)
 	}
-	if s.WebhookURL != "" {
-		s.hooks = &webhooks{hub: s.hub, url: s.WebhookURL, secret: s.WebhookSecret, client: &http.Client{
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}}
-		go s.hooks.run(ctx)
+	if err := s.openHooks(ctx); err != nil {
+		return err
 	}
 	access := Access{URL: s.url(), ClientID: s.of(auth.KindProvider).id, ClientSecret: s.of(auth.KindProvider).secret, WebhookSecret: s.WebhookSecret}
 	if s.Ready != nil {
@@ -185,6 +183,26 @@ func (s *stage) open(ctx context.Context) error {
 		s.program.env = append(s.program.env, "ORDERSTORE_WEBHOOK_SECRET="+access.WebhookSecret)
 	}
 	return s.program.start(ctx)
+}
+
+// openHooks starts to deliver, where there is somewhere to deliver to.
+func (s *stage) openHooks(ctx context.Context) error {
+	if s.WebhookURL == "" {
+		return nil
+	}
+	secret, err := webhook.NewSecret(webhook.HMAC)
+	if s.WebhookSecret != "" {
+		secret, err = webhook.ParseSecret(s.WebhookSecret)
+	}
+	if err != nil {
+		return fmt.Errorf("webhook secret: %w", err)
+	}
+	s.WebhookSecret = secret.ForReceiver()
+	if s.hooks, err = newWebhooks(s.hub, s.WebhookURL, secret); err != nil {
+		return err
+	}
+	go s.hooks.run(ctx)
+	return nil
 }
 
 // as makes a client of the kit's own.

@@ -165,7 +165,9 @@ func hooked(t *testing.T, f *fixture) conformance.Report {
 	const secret = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cyBvZiBwbGF5aHVi" //nolint:gosec // of the test alone
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	sink := httptest.NewServer(f.take(ctx, secret))
+	handler, err := f.take(ctx, secret)
+	require.NoError(t, err)
+	sink := httptest.NewServer(handler)
 	defer sink.Close()
 	report, err := playhub.Run(ctx, playhub.Config{
 		Writes: memory, Within: within, Settle: 300 * time.Millisecond, WebhookURL: sink.URL, WebhookSecret: secret,
@@ -230,6 +232,8 @@ func TestRunRefusesWhatCannotBePlayed(t *testing.T) {
 	require.ErrorContains(t, err, "scenario sing: there are plain, duplicate-notice")
 	_, err = playhub.Run(t.Context(), playhub.Config{Writes: memory, ConnectWithin: time.Millisecond})
 	require.ErrorContains(t, err, "has not asked for a token within 1ms")
+	_, err = playhub.Run(t.Context(), playhub.Config{Writes: memory, WebhookURL: "http://127.0.0.1:1", WebhookSecret: "sesame"})
+	require.ErrorContains(t, err, "webhook secret")
 	_, err = playhub.Run(t.Context(), playhub.Config{Writes: memory, Address: "127.0.0.1:notaport"})
 	require.ErrorContains(t, err, "listen")
 	_, err = playhub.Run(t.Context(), playhub.Config{Writes: memory, Command: []string{"/nowhere/at/all"}})

@@ -124,7 +124,7 @@ func playDuplicate(ctx context.Context, s *stage) (judge, error) {
 	})
 	if s.hooks != nil {
 		for _, n := range again {
-			s.hooks.deliver(ctx, n, s.hooks.secret)
+			s.hooks.deliver(ctx, n)
 		}
 	}
 	twice := s.wait(ctx, func() bool { return s.toldOf(order.ID, 2) && len(s.again) == 0 })

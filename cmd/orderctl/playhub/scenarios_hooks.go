@@ -8,6 +8,7 @@ import (
 
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 func hookScenarios() []scenario {
@@ -41,13 +42,13 @@ func playForged(ctx context.Context, s *stage) (judge, error) {
 	}
 	var offer events.Notice
 	s.look(func() { offer = s.addressed(order.ID)[0] })
-	forged := s.hooks.deliver(ctx, offer, newSecret())
-	right := s.hooks.deliver(ctx, offer, s.hooks.secret)
+	forged := s.hooks.forge(ctx, offer)
+	right := s.hooks.deliver(ctx, offer)
 	inTime := s.wait(ctx, func() bool { return s.completed(order.ID) })
 	return func() finding {
 		f := s.worked(order.ID, inTime)
-		f.ok = f.ok && forged.status >= 400 && forged.status < 500 && right.taken()
-		f.seen = fmt.Sprintf("forged delivery: %s, right one: %s; %s", forged.said(), right.said(), f.seen)
+		f.ok = f.ok && forged.Status >= 400 && forged.Status < 500 && right.Kind == webhook.Delivered
+		f.seen = fmt.Sprintf("forged delivery: %s, right one: %s; %s", answeredBy(forged), answeredBy(right), f.seen)
 		return f
 	}, nil
 }
@@ -80,7 +81,7 @@ func playDisorder(ctx context.Context, s *stage) (judge, error) {
 		s.look(func() { told = s.addressed(id) })
 		slices.Reverse(told)
 		for _, n := range told {
-			s.hooks.deliver(ctx, n, s.hooks.secret)
+			s.hooks.deliver(ctx, n)
 		}
 	}
 	inTime := s.wait(ctx, func() bool { return s.completed(amended.ID) })

@@ -1,69 +1,53 @@
 package playhub
 
 import (
-	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
+	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
-// webhooks delivers notices to the provider, one after the other, signed by Standard Webhooks.
+// webhooks delivers notices to the provider, one after the other, signed as the store signs them.
 type webhooks struct {
 	hub    *hub
 	url    string
-	secret string // whsec_ and base64
-	client *http.Client
+	secret webhook.Secret
+	forger webhook.Secret // somebody else's
+	sender *webhook.Sender
 
 	// Under the hub's lock:
 	held      bool // nothing is delivered by itself
 	delivered int64
-	answers   []delivery
 }
 
-// delivery is an attempt to deliver a notice, and what came of it.
-type delivery struct {
-	position int64
-	status   int // 0: there was no answer
-	err      error
-}
-
+// How often a notice is delivered that is not taken, and how long the kit waits after the first time; then twice as long each time.
 const (
-	webhookWithin   = 15 * time.Second // for one attempt
 	webhookAttempts = 4
-	webhookPause    = 500 * time.Millisecond // doubled with each attempt
-	secretPrefix    = "whsec_"
+	webhookPause    = 500 * time.Millisecond
 )
 
-// newSecret makes a secret as Standard Webhooks writes them.
-func newSecret() string {
-	var key [32]byte
-	_, _ = rand.Read(key[:]) // never fails
-	return secretPrefix + base64.StdEncoding.EncodeToString(key[:])
-}
-
-// sign is the signature of a delivery, version 1: HMAC-SHA256 over id, time and body.
-func sign(secret, id string, at time.Time, body []byte) (string, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, secretPrefix))
+// newWebhooks makes the sender. It may go to any address: who runs the kit has named it.
+func newWebhooks(h *hub, url string, secret webhook.Secret) (*webhooks, error) {
+	everywhere := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	guard, err := webhook.NewGuard(webhook.GuardConfig{AllowedNetworks: everywhere, AllowHTTP: true})
 	if err != nil {
-		return "", fmt.Errorf("webhook secret: %w", err)
+		return nil, fmt.Errorf("make webhook sender: %w", err)
 	}
-	mac := hmac.New(sha256.New, key)
-	_, _ = fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
-	mac.Write(body)
-	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+	w := &webhooks{hub: h, url: url, secret: secret}
+	if w.sender, err = webhook.NewSender(guard, webhook.SenderConfig{}); err != nil {
+		return nil, fmt.Errorf("make webhook sender: %w", err)
+	}
+	if w.forger, err = webhook.NewSecret(webhook.HMAC); err != nil {
+		return nil, fmt.Errorf("make webhook sender: %w", err)
+	}
+	return w, nil
 }
 
 // run delivers what is addressed to the provider until ctx ends.
@@ -73,7 +57,7 @@ func (w *webhooks) run(ctx context.Context) {
 		if !w.hub.until(ctx, func() bool { next = w.next(); return next != nil }) {
 			return
 		}
-		w.deliver(ctx, *next, w.secret)
+		w.deliver(ctx, *next)
 	}
 }
 
@@ -94,71 +78,48 @@ func (w *webhooks) next() *events.Notice {
 	return nil
 }
 
-// deliver sends a notice until it is taken, some times at most, and gives the last answer.
-func (w *webhooks) deliver(ctx context.Context, n events.Notice, secret string) delivery {
-	id, last := uuid.NewString(), delivery{}
-	for attempt, pause := 1, webhookPause; attempt <= webhookAttempts && ctx.Err() == nil; attempt, pause = attempt+1, 2*pause {
-		last = w.send(ctx, n, secret, id, attempt)
-		w.hub.look(func() {
-			w.answers = append(w.answers, last)
-			if last.taken() {
-				w.hub.told[n.Position]++
-			}
-			w.hub.change()
-		})
-		if last.taken() || secret != w.secret {
+// deliver sends a notice until it is taken, some times at most, and gives what came of the last attempt.
+func (w *webhooks) deliver(ctx context.Context, n events.Notice) webhook.Attempt {
+	id, last, pause := uuid.NewString(), webhook.Attempt{}, webhookPause
+	for attempt := 1; attempt <= webhookAttempts && ctx.Err() == nil; attempt++ {
+		if last = w.send(ctx, n, w.secret, id, attempt); last.Kind == webhook.Delivered {
 			break
 		}
-		rest(ctx, pause)
+		rest(ctx, max(pause, last.RetryAfter))
+		pause *= 2
 	}
+	w.hub.look(func() {
+		if last.Kind == webhook.Delivered {
+			w.hub.told[n.Position]++
+		}
+		w.hub.change()
+	})
 	return last
 }
 
-func (d *delivery) taken() bool { return d.status >= 200 && d.status < 300 }
-
-func (d *delivery) said() string {
-	if d.err != nil {
-		return "no answer (" + d.err.Error() + ")"
-	}
-	return strconv.Itoa(d.status)
+// forge sends a notice once, with a signature that is not right.
+func (w *webhooks) forge(ctx context.Context, n events.Notice) webhook.Attempt {
+	return w.send(ctx, n, w.forger, uuid.NewString(), 1)
 }
 
-func (w *webhooks) send(ctx context.Context, n events.Notice, secret, id string, attempt int) delivery {
-	d := delivery{position: n.Position}
-	ctx, cancel := context.WithTimeout(ctx, webhookWithin)
-	defer cancel()
+func (w *webhooks) send(ctx context.Context, n events.Notice, secret webhook.Secret, id string, attempt int) webhook.Attempt {
 	body, err := json.Marshal(&n)
 	if err != nil {
-		d.err = fmt.Errorf("encode notice: %w", err)
-		return d
+		return webhook.Attempt{Kind: webhook.Failed, Err: err, Reason: "the notice cannot be encoded"}
 	}
-	body = w.hub.dress(body)
-	at := w.hub.now()
-	signature, err := sign(secret, n.ID, at, body)
-	if err != nil {
-		d.err = err
-		return d
+	return w.sender.Send(ctx, &webhook.Request{
+		URL: w.url, ID: n.ID, Timestamp: w.hub.now(), Body: w.hub.dress(body), ContentType: "application/cloudevents+json",
+		Secrets: []webhook.Secret{secret},
+		Headers: map[string]string{"Orderstore-Delivery": id, "Orderstore-Attempt": strconv.Itoa(attempt)},
+	})
+}
+
+// answeredBy is an attempt's answer in a word.
+func answeredBy(a webhook.Attempt) string {
+	if a.Status == 0 {
+		return a.Reason
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
-	if err != nil {
-		d.err = fmt.Errorf("make delivery: %w", err)
-		return d
-	}
-	for name, value := range map[string]string{
-		"Content-Type": "application/cloudevents+json", "Webhook-Id": n.ID, "Webhook-Timestamp": strconv.FormatInt(at.Unix(), 10),
-		"Webhook-Signature": signature, "Orderstore-Delivery": id, "Orderstore-Attempt": strconv.Itoa(attempt),
-	} {
-		req.Header.Set(name, value)
-	}
-	resp, err := w.client.Do(req)
-	if err != nil {
-		d.err = fmt.Errorf("deliver: %w", err)
-		return d
-	}
-	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // an answer's body means nothing
-	_ = resp.Body.Close()
-	d.status = resp.StatusCode
-	return d
+	return strconv.Itoa(a.Status)
 }
 
 // hold stops what is delivered by itself, and release goes on behind what there is by then.
