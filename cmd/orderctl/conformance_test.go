@@ -190,7 +190,7 @@ func TestStoreConforms(t *testing.T) {
 		}), []string{"late-result"}, "flagged late: false"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			report, r := kit(t, "--data", s.data, "--url", between(t, s, c.spoil), "hub", "--json", "--within", "4s")
+			report, r := kit(t, "--data", s.data, "--url", between(t, s, c.spoil), "hub", "--json", "--within", "8s")
 			require.Equal(t, c.fails, failures(report), r.out)
 			said := ""
 			for _, check := range report.Checks {

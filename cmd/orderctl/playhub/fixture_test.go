@@ -47,6 +47,35 @@ func (t stripped) RoundTrip(r *http.Request) (*http.Response, error) {
 
 var errUnknownEvent = errors.New("an event of an unknown type")
 
+// listen works on what the event stream tells until ctx ends.
+func (f *fixture) listen(ctx context.Context) {
+	for e, err := range f.c.Events(ctx, client.From{}, client.WithOrders(), client.OverSSE()) {
+		if err != nil {
+			return
+		}
+		_ = f.all(ctx, []client.Event{e}) // only a strict one has an error
+	}
+}
+
+// poll works on what stands in the inbox until ctx ends.
+func (f *fixture) poll(ctx context.Context) {
+	for ctx.Err() == nil {
+		for task, err := range f.c.ListTasks(ctx, client.TaskFilter{Status: []string{client.TaskOffered, client.TaskAccepted}, PageSize: 1}) {
+			if err != nil {
+				break
+			}
+			order, err := f.c.GetOrder(ctx, task.OrderID, client.GetOptions{})
+			if err == nil {
+				_ = f.work(ctx, order, task) // what went wrong is in the inbox still
+			}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
 // follow works on what the feed tells until ctx ends.
 func (f *fixture) follow(ctx context.Context) {
 	var after int64

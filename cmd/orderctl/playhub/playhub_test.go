@@ -77,7 +77,7 @@ func memory(heard func([]events.Appended)) []httpapi.Route {
 	return command.Routes(command.NewMemory(time.Now, heard), nil)
 }
 
-// failed lists the scenarios that failed, and skipped those that were not played.
+// named lists the scenarios of a report that ended in some way.
 func named(r conformance.Report, status conformance.Status) []string {
 	names := []string{}
 	for _, c := range r.Checks {
@@ -89,10 +89,16 @@ func named(r conformance.Report, status conformance.Status) []string {
 }
 
 // within is long enough for what asks to wait for three seconds, and how long a scenario lasts that fails because nothing comes.
-const within = 6 * time.Second
+const within = 8 * time.Second
 
 // play runs the kit against a fixture that follows the feed.
 func play(t *testing.T, f *fixture, transport http.RoundTripper, lazy bool) conformance.Report {
+	t.Helper()
+	return playing(t, f, transport, lazy, f.follow)
+}
+
+// playing runs the kit against a fixture that works as it is told to.
+func playing(t *testing.T, f *fixture, transport http.RoundTripper, lazy bool, work func(context.Context)) conformance.Report {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -103,7 +109,7 @@ func play(t *testing.T, f *fixture, transport http.RoundTripper, lazy bool) conf
 		if err := f.connect(at, transport, lazy); err != nil {
 			t.Error(err)
 		}
-		running.Go(func() { f.follow(ctx) })
+		running.Go(func() { work(ctx) })
 	}})
 	require.NoError(t, err)
 	return report
@@ -116,7 +122,7 @@ func print(t *testing.T, r conformance.Report) string {
 	return b.String()
 }
 
-// withoutHooks are the scenarios that need a webhook URL, and the one that needs a program to kill.
+// unplayed are the scenarios that need a webhook URL, and the one that needs a program to kill.
 var unplayed = []string{"forged-webhook", "out-of-order", "restart"} //nolint:gochecknoglobals // a table that nothing changes
 
 func TestSoundProviderPasses(t *testing.T) {
@@ -125,6 +131,20 @@ func TestSoundProviderPasses(t *testing.T) {
 	require.Empty(t, named(r, conformance.Failed), print(t, r))
 	require.Equal(t, unplayed, named(r, conformance.Skipped))
 	require.Equal(t, len(playhub.Names()), r.Passed+r.Skipped)
+}
+
+// However a provider hears of its tasks, it can be played to. One that is told nothing cannot be told it twice.
+func TestProvidersThatHearOtherwise(t *testing.T) {
+	t.Parallel()
+	f := &fixture{}
+	r := playing(t, f, http.DefaultTransport, false, f.listen)
+	require.Empty(t, named(r, conformance.Failed), print(t, r))
+	require.Equal(t, unplayed, named(r, conformance.Skipped))
+
+	f = &fixture{}
+	r = playing(t, f, http.DefaultTransport, false, f.poll)
+	require.Empty(t, named(r, conformance.Failed), print(t, r))
+	require.Equal(t, append([]string{"duplicate-notice"}, unplayed...), named(r, conformance.Skipped))
 }
 
 // Each fault is found by the scenario that looks for it, and by no other.
@@ -201,7 +221,7 @@ func TestProvidersThatTakeWebhooks(t *testing.T) {
 	}
 }
 
-// command runs the kit with this program as the provider.
+// started runs the kit with this program as the provider.
 func started(t *testing.T, kind string, only ...string) (conformance.Report, error) {
 	t.Helper()
 	return playhub.Run(t.Context(), playhub.Config{

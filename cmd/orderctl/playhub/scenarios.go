@@ -111,7 +111,9 @@ func playDuplicate(ctx context.Context, s *stage) (judge, error) {
 		return nil, err
 	}
 	inTime := s.wait(ctx, func() bool { return s.completed(order.ID) })
-	if told := s.wait(ctx, func() bool { return s.toldOf(order.ID, 1) }); inTime && !told {
+	moment, cancel := context.WithTimeout(ctx, s.Settle) // a webhook may be answered after the work is done
+	defer cancel()
+	if told := s.wait(moment, func() bool { return s.toldOf(order.ID, 1) }); inTime && !told {
 		return skipped("the provider listens to no feed, stream or webhook: it is told nothing, so nothing twice"), nil
 	}
 	var again []events.Notice
