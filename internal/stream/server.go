@@ -65,6 +65,8 @@ type ServerConfig struct {
 	// SyncAlways flushes every write to disk before it is acknowledged. Without it the server flushes every two
 	// minutes, and a power cut takes what came in between; the relay refills that from the log.
 	SyncAlways bool
+	// Callout names who lets parties in. Nil: nobody but our own roles is.
+	Callout *Callout
 	// Log receives the server's own log. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -161,17 +163,20 @@ func (s *Server) options() (*server.Options, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hash the nats password: %w", err)
 	}
-	return &server.Options{
+	options := &server.Options{
 		ServerName: serverName,
 		Host:       s.cfg.Host,
 		Port:       s.port,
-		Username:   s.cfg.User,
-		Password:   string(hash),
 		JetStream:  true,
 		StoreDir:   s.cfg.Dir,
 		SyncAlways: s.cfg.SyncAlways,
 		NoSigs:     true,
-	}, nil
+	}
+	// The same text configures an outside server, so that what is tested with one holds for the other.
+	if err := options.ProcessConfigString(Accounts(s.cfg.User, string(hash), s.cfg.Callout)); err != nil {
+		return nil, fmt.Errorf("configure accounts: %w", err)
+	}
+	return options, nil
 }
 
 func awaitReady(inner *server.Server, log *serverLog) error {
@@ -215,6 +220,18 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 		return nil, nats.ErrConnectionClosed
 	}
 	return inner.InProcessConn()
+}
+
+// Disconnect ends one connection of the server with that id, at once. One that has ended already, or is another server's, is
+// left alone.
+func (s *Server) Disconnect(serverID string, connection uint64) {
+	s.mu.Lock()
+	inner := s.inner
+	s.mu.Unlock()
+	if inner == nil || inner.ID() != serverID {
+		return
+	}
+	_ = inner.DisconnectClientByID(connection) // its one error says that there is no such connection
 }
 
 // Restart stops the server and starts it again on the same store and port. Clients reconnect by themselves.
