@@ -64,7 +64,7 @@ type NATSAccessConfig struct {
 // server then ends the connection, and the client, which reconnects by itself, is asked again.
 type NATSAccess struct {
 	cfg       NATSAccessConfig
-	listening chan struct{} // closed once questions are taken
+	listening chan struct{} // closed once the server knows that questions are taken
 
 	mu     sync.Mutex
 	grants map[string][]grant // by client id
@@ -88,7 +88,7 @@ func NewNATSAccess(cfg NATSAccessConfig) *NATSAccess {
 // Name names the worker.
 func (a *NATSAccess) Name() string { return "nats access" }
 
-// Listening is closed once the worker takes questions.
+// Listening is closed once the server knows that the worker takes questions, or is away.
 func (a *NATSAccess) Listening() <-chan struct{} { return a.listening }
 
 // Run answers until ctx ends. Servers ask whichever broadcaster is there, and let nobody in while there is none.
@@ -99,14 +99,15 @@ func (a *NATSAccess) Run(ctx context.Context) error {
 		return fmt.Errorf("subscribe to logins: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // on a closed connection there is nothing to end
-	if err := a.cfg.NATS.FlushWithContext(ctx); err == nil {
-		close(a.listening)
-	}
 	var done sync.WaitGroup
 	defer done.Wait()
 	for range accessWorkers {
 		done.Go(func() { a.work(ctx, questions) })
 	}
+	if err := a.cfg.NATS.FlushTimeout(brokerAnswer); err != nil {
+		a.cfg.Logger.WarnContext(ctx, "logins on NATS wait for the connection", "cause", err)
+	}
+	close(a.listening)
 	for ctx.Err() == nil {
 		a.cut()
 		pause(ctx, accessLook)
