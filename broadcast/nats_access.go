@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +26,8 @@ const (
 	accessWorkers = 8                      // questions answered at once
 	accessQueue   = 1024                   // questions that wait; a server asks none for longer than its authTimeout
 	accessWithin  = 4 * time.Second        // to answer one, less than a server waits
-	accessLook    = 500 * time.Millisecond // between looks for clients that were disabled
-	accessLife    = 45 * time.Second       // longest that a login is good for, before the client has to log in again
+	accessLife    = 15 * time.Minute       // longest that a login is good for, before the client has to log in again
+	accessAlone   = 45 * time.Second       // the same on a server that does not let us end connections
 	accessSpread  = 4                      // logins are shorter by up to one part of so many, so that not all come back at once
 	accessPerson  = 64                     // connections of one client, on each broadcaster
 )
@@ -35,10 +37,10 @@ type Logins interface {
 	Login(ctx context.Context, id, secret string) (auth.Identity, error)
 }
 
-// Tokens checks access tokens, and whether an identity still holds.
+// Tokens checks access tokens, and knows which clients were disabled lately.
 type Tokens interface {
 	Authenticate(ctx context.Context, bearer string) (auth.Identity, error)
-	Check(who auth.Identity) error
+	Disabled() []string
 }
 
 // Consumers gives the names of the consumers that a party may use.
@@ -53,28 +55,27 @@ type NATSAccessConfig struct {
 	Logins    Logins
 	Tokens    Tokens
 	Consumers Consumers
-	// Cut ends a connection of a server at once, when its client was disabled. Nil: it ends when the login does.
-	Cut func(server string, connection uint64)
-	// Life is how long a login is good for; 45 s when zero. Whoever is disabled is out within that time on every server.
+	// Life is how long a login is good for at most; 15 min when zero, and 45 s where a connection cannot be ended from here.
 	Life   time.Duration
 	Logger *slog.Logger
 }
 
-// NATSAccess says for the servers which parties come in and what they may do there. A login is good for less than a minute: the
-// server then ends the connection, and the client, which reconnects by itself, is asked again.
+// NATSAccess says for the servers which parties come in and what they may do there, and has the connections of disabled clients
+// ended. At the end of a login the server ends the connection, and the client, which reconnects by itself, is asked again.
 type NATSAccess struct {
 	cfg       NATSAccessConfig
 	listening chan struct{} // closed once the server knows that questions are taken
 
+	alone     atomic.Bool   // no server lets us end connections
+
 	mu     sync.Mutex
-	grants map[string][]grant // by client id
+	logins map[string]*tally // by client id
 }
 
-// grant is one connection that was let in.
-type grant struct {
-	who        auth.Identity // expires with the grant
-	server     string
-	connection uint64
+// tally is how many connections a client has, at most.
+type tally struct {
+	ends    []time.Time // of its logins
+	counted time.Time   // when the servers were last asked how many of them live
 }
 
 // NewNATSAccess makes the worker. It does nothing until Run.
@@ -82,7 +83,9 @@ func NewNATSAccess(cfg NATSAccessConfig) *NATSAccess {
 	if cfg.Life == 0 {
 		cfg.Life = accessLife
 	}
-	return &NATSAccess{cfg: cfg, listening: make(chan struct{}), grants: map[string][]grant{}}
+	a := &NATSAccess{cfg: cfg, listening: make(chan struct{}), logins: map[string]*tally{}}
+	a.alone.Store(true) // until a server has shown its connections
+	return a
 }
 
 // Name names the worker.
@@ -108,11 +111,7 @@ func (a *NATSAccess) Run(ctx context.Context) error {
 		a.cfg.Logger.WarnContext(ctx, "logins on NATS wait for the connection", "cause", err)
 	}
 	close(a.listening)
-	for ctx.Err() == nil {
-		a.cut()
-		pause(ctx, accessLook)
-	}
-	return nil
+	return a.watch(ctx)
 }
 
 func (a *NATSAccess) work(ctx context.Context, questions <-chan *nats.Msg) {
@@ -167,7 +166,11 @@ func (a *NATSAccess) letIn(ctx context.Context, q *question) (string, error) {
 	if !mayListen(who) {
 		return "", fault.New(fault.Forbidden, "this client may not listen")
 	}
-	life := a.cfg.Life - rand.N(a.cfg.Life/accessSpread) //nolint:gosec // spreads load, hides nothing
+	life := a.cfg.Life
+	if a.alone.Load() {
+		life = min(life, accessAlone)
+	}
+	life -= rand.N(life / accessSpread) //nolint:gosec // spreads load, hides nothing
 	until := time.Now().Add(life).Truncate(time.Second)
 	if !who.ExpiresAt.IsZero() && who.ExpiresAt.Before(until) {
 		until = who.ExpiresAt.Truncate(time.Second)
@@ -183,8 +186,7 @@ func (a *NATSAccess) letIn(ctx context.Context, q *question) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	who.ExpiresAt = until
-	return user, a.count(grant{who: who, server: q.server, connection: q.connection})
+	return user, a.count(ctx, who.ClientID, until)
 }
 
 // tokenUser is the user name that stands for "the password is an access token".
@@ -209,48 +211,85 @@ func mayListen(who auth.Identity) bool {
 	return who.Kind != auth.KindOperator && mayHear(who) && who.Has(auth.ScopeOrdersRead)
 }
 
-// count keeps in mind whom was let in, and refuses a client with too many connections. Which of them have ended is not known: each
-// counts until its login does.
-func (a *NATSAccess) count(g grant) error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	live := slices.DeleteFunc(a.grants[g.who.ClientID], ended)
-	if len(live) >= accessPerson {
-		a.grants[g.who.ClientID] = live
-		return fault.New(fault.TooManyRequests, "too many connections of this client")
+// count refuses a client with too many connections. Each login counts as one until its end; only when these are too many are the servers
+// asked, and not often, since that takes a second.
+func (a *NATSAccess) count(ctx context.Context, client string, until time.Time) error {
+	if a.add(client, until) {
+		return nil
 	}
-	a.grants[g.who.ClientID] = append(live, g)
+	if a.alone.Load() || !a.mayAsk(client) {
+		return tooMany()
+	}
+	servers, err := a.connections(ctx, client, accessPerson)
+	if err != nil {
+		return err
+	}
+	have := 0
+	for _, s := range servers {
+		have += len(s.Data.Connections)
+	}
+	a.correct(client, have)
+	if !a.add(client, until) {
+		return tooMany()
+	}
 	return nil
 }
 
-// ended says whether the server has ended the connection by itself, if the client did not.
-func ended(g grant) bool { return !time.Now().Before(g.who.ExpiresAt) }
-
-// cut ends the connections of clients that were disabled, where that is possible, and forgets those whose time was up.
-func (a *NATSAccess) cut() {
-	for _, g := range a.disabled() {
-		if a.cfg.Cut != nil {
-			a.cfg.Cut(g.server, g.connection)
-		}
-	}
+func tooMany() error {
+	return fault.New(fault.TooManyRequests, "too many connections of this client")
 }
 
-func (a *NATSAccess) disabled() []grant {
+// add counts a login, unless there are too many.
+func (a *NATSAccess) add(client string, until time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var out []grant
-	for id, all := range a.grants {
-		live := slices.DeleteFunc(all, ended)
-		if len(live) > 0 && a.cfg.Tokens.Check(live[0].who) != nil {
-			out, live = append(out, live...), nil
-		}
-		if len(live) == 0 {
-			delete(a.grants, id)
-			continue
-		}
-		a.grants[id] = live
+	t := a.tallyOf(client)
+	now := time.Now()
+	t.ends = slices.DeleteFunc(t.ends, func(end time.Time) bool { return !now.Before(end) })
+	if len(t.ends) >= accessPerson {
+		return false
 	}
-	return out
+	t.ends = append(t.ends, until)
+	return true
+}
+
+// tallyOf is called with the lock held.
+func (a *NATSAccess) tallyOf(client string) *tally {
+	t := a.logins[client]
+	if t == nil {
+		t = &tally{}
+		a.logins[client] = t
+	}
+	return t
+}
+
+func (a *NATSAccess) mayAsk(client string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.tallyOf(client)
+	if time.Since(t.counted) < cutAgain {
+		return false
+	}
+	t.counted = time.Now()
+	return true
+}
+
+// correct drops the oldest logins of a client that has fewer connections.
+func (a *NATSAccess) correct(client string, have int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	t := a.tallyOf(client)
+	t.ends = t.ends[max(len(t.ends)-have, 0):]
+}
+
+// forget drops the counts of clients without a login.
+func (a *NATSAccess) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(a.logins, func(_ string, t *tally) bool {
+		return !slices.ContainsFunc(t.ends, now.Before)
+	})
 }
 
 var plainID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -50,14 +53,52 @@ func openGate(t *testing.T) *gate {
 	t.Helper()
 	keys := newKeys(t)
 	server := natstest.RunFor(t, keys.Public())
-	u, err := url.Parse(server.URL())
+	g := gateOn(t, keys, server.URL(), natstest.Connect(t, server))
+	g.server = server
+	return g
+}
+
+// gateOn is a gate before a server that our own roles reach by own.
+func gateOn(t *testing.T, keys *stream.CalloutKeys, address string, own *nats.Conn) *gate {
+	t.Helper()
+	u, err := url.Parse(address)
 	require.NoError(t, err)
-	g := &gate{bench: &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), server: server, tip: &stream.Tip{}}, keys: keys}
-	g.url = "nats://" + u.Host
-	g.js, err = jetstream.New(natstest.Connect(t, server))
+	g := &gate{bench: &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), tip: &stream.Tip{}}, keys: keys, url: "nats://" + u.Host}
+	g.js, err = jetstream.New(own)
 	require.NoError(t, err)
 	g.prepare()
 	return g
+}
+
+// openOutside is a gate before a server of its own configuration file, as an operator writes it: what Accounts gives, changed by edit.
+func openOutside(t *testing.T, edit func(config string) string) *gate {
+	t.Helper()
+	keys := newKeys(t)
+	callout := keys.Public()
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	head := fmt.Sprintf("listen: 127.0.0.1:-1\njetstream { store_dir: %q }\n", t.TempDir())
+	require.NoError(t, os.WriteFile(file, []byte(head+edit(stream.Accounts(stream.OwnUser, "own password", &callout))), 0o600))
+	options, err := server.ProcessConfigFile(file)
+	require.NoError(t, err)
+	options.NoSigs, options.NoLog = true, true
+	s, err := server.NewServer(options)
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	require.True(t, s.ReadyForConnections(10*time.Second))
+	own, err := stream.Connect(t.Context(), s.ClientURL(), "test", nats.UserInfo(stream.OwnUser, "own password"))
+	require.NoError(t, err)
+	t.Cleanup(own.Close)
+	return gateOn(t, keys, s.ClientURL(), own)
+}
+
+// relay copies the log to the stream.
+func (g *gate) relay() *Relay {
+	g.t.Helper()
+	r, err := NewRelay(RelayConfig{NATS: g.js.Conn(), Pool: g.pool, Waker: g.tip, Logger: discard()})
+	require.NoError(g.t, err)
+	g.run(r)
+	return r
 }
 
 // prepare makes the stream and those who check logins.
@@ -74,10 +115,10 @@ func (g *gate) prepare() {
 }
 
 // answer lets parties in for as long as life at most; the returned function ends that.
-func (g *gate) answer(life time.Duration, cut func(string, uint64)) (*NATSAccess, func()) {
+func (g *gate) answer(life time.Duration) (*NATSAccess, func()) {
 	g.t.Helper()
 	a := NewNATSAccess(NATSAccessConfig{
-		NATS: g.js.Conn(), Keys: g.keys, Logins: g.issuer, Tokens: g.authn, Consumers: g.subs, Cut: cut, Life: life, Logger: discard(),
+		NATS: g.js.Conn(), Keys: g.keys, Logins: g.issuer, Tokens: g.authn, Consumers: g.subs, Life: life, Logger: discard(),
 	})
 	stop := g.run(a)
 	<-a.Listening()
@@ -233,7 +274,7 @@ func TestPartyHearsItsOwnOnNATS(t *testing.T) {
 	t.Parallel()
 	g := openGate(t)
 	g.relay()
-	g.answer(0, nil)
+	g.answer(0)
 	demo := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "demo"})
 	shop := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "shop"})
 	acme := g.client(auth.NewClient{Kind: auth.KindProvider, Provider: "acme"})
@@ -266,7 +307,7 @@ func TestAllElseOnNATSIsRefused(t *testing.T) {
 	t.Parallel()
 	g := openGate(t)
 	g.relay()
-	g.answer(0, nil)
+	g.answer(0)
 	demo := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "demo"})
 	shop := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "shop"})
 	bare := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "bare"})
@@ -313,8 +354,8 @@ func TestAllElseOnNATSIsRefused(t *testing.T) {
 func TestRepliesOfPartiesReachNothingOfOurs(t *testing.T) {
 	t.Parallel()
 	g := openGate(t)
-	r, _ := g.relay()
-	g.answer(0, nil)
+	r := g.relay()
+	g.answer(0)
 	demo := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "demo"})
 	shop := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "shop"})
 	mine, theirs := g.subscribe(demo, Filter{}), g.subscribe(shop, Filter{})
@@ -339,7 +380,7 @@ func TestRepliesOfPartiesReachNothingOfOurs(t *testing.T) {
 func TestWrongLoginOnNATSIsRefused(t *testing.T) {
 	t.Parallel()
 	g := openGate(t)
-	g.answer(0, nil)
+	g.answer(0)
 	demo := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "demo"})
 	operator := g.client(auth.NewClient{Kind: auth.KindOperator})
 	for name, login := range map[string]nats.Option{
@@ -376,20 +417,24 @@ func TestNobodyAnswersNobodyComesIn(t *testing.T) {
 	refused()
 	_, err := g.js.Publish(t.Context(), "orders.demo.-.-.order.placed", nil)
 	require.NoError(t, err)
-	_, stop := g.answer(0, nil)
+	_, stop := g.answer(0)
 	g.login(demo)
 	stop()
 	refused()
-	g.answer(0, nil)
+	g.answer(0)
 	g.login(demo)
 }
 
-// TestConnectionsOfOneClientAreBounded: another client is not kept out by one that has too many.
+// TestConnectionsOfOneClientAreBounded: those that have ended do not count, and another client is not kept out.
 func TestConnectionsOfOneClientAreBounded(t *testing.T) {
 	t.Parallel()
 	g := openGate(t)
-	g.answer(0, nil)
+	a, _ := g.answer(0)
+	require.Eventually(t, func() bool { return !a.alone.Load() }, 10*time.Second, time.Millisecond)
 	demo := g.client(auth.NewClient{Kind: auth.KindUser, Tenant: "demo"})
+	for range accessPerson / 2 {
+		g.login(demo).Close()
+	}
 	for range accessPerson {
 		g.login(demo)
 	}

@@ -36,6 +36,15 @@ func exported() []struct{ subject, more string } {
 	}
 }
 
+// The subjects by which our own roles see the connections of parties and end them.
+const (
+	ConnectionsSubject = "$SYS.REQ.SERVER.PING.CONNZ"
+	kickSubjects       = "$SYS.REQ.SERVER.*.KICK"
+)
+
+// KickSubject is where a server is told to end a connection.
+func KickSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".KICK" }
+
 // Accounts is the part of a server's configuration that makes accounts, and lets parties in by asking the broadcasters. The
 // password may be a bcrypt hash, or a variable of the server's environment such as $PASSWORD. Without a callout no party is let in.
 func Accounts(user, password string, callout *Callout) string {
@@ -43,8 +52,14 @@ func Accounts(user, password string, callout *Callout) string {
 		password = strconv.Quote(password)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "max_subscriptions: %d\nsystem_account: %s\n\naccounts {\n  %s {}\n", maxSubscriptions, systemAccount, systemAccount)
-	fmt.Fprintf(&b, "  %s {\n    jetstream: enabled\n    users: [ { user: %s, password: %s } ]\n    exports: [\n", OwnAccount, strconv.Quote(user), password)
+	fmt.Fprintf(&b, "max_subscriptions: %d\nsystem_account: %s\n\naccounts {\n  %s {\n    exports: [\n", maxSubscriptions, systemAccount, systemAccount)
+	fmt.Fprintf(&b, "      { service: %q, response_type: stream, accounts: [ %s ] }\n", ConnectionsSubject, OwnAccount)
+	fmt.Fprintf(&b, "      { service: %q, accounts: [ %s ] }\n    ]\n  }\n", kickSubjects, OwnAccount)
+	fmt.Fprintf(&b, "  %s {\n    jetstream: enabled\n    users: [ { user: %s, password: %s } ]\n    imports: [\n", OwnAccount, strconv.Quote(user), password)
+	for _, subject := range []string{ConnectionsSubject, kickSubjects} {
+		fmt.Fprintf(&b, "      { service: { account: %s, subject: %q } }\n", systemAccount, subject)
+	}
+	b.WriteString("    ]\n    exports: [\n")
 	for _, e := range exported() {
 		fmt.Fprintf(&b, "      { service: %q, %saccounts: [ %s ] }\n", e.subject, e.more, PartyAccount)
 	}

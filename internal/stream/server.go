@@ -222,18 +222,6 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	return inner.InProcessConn()
 }
 
-// Disconnect ends one connection of the server with that id, at once. One that has ended already, or is another server's, is
-// left alone.
-func (s *Server) Disconnect(serverID string, connection uint64) {
-	s.mu.Lock()
-	inner := s.inner
-	s.mu.Unlock()
-	if inner == nil || inner.ID() != serverID {
-		return
-	}
-	_ = inner.DisconnectClientByID(connection) // its one error says that there is no such connection
-}
-
 // Restart stops the server and starts it again on the same store and port. Clients reconnect by themselves.
 func (s *Server) Restart() error {
 	s.mu.Lock()
