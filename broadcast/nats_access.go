@@ -23,13 +23,13 @@ import (
 )
 
 const (
-	accessWorkers = 8                      // questions answered at once
-	accessQueue   = 1024                   // questions that wait; a server asks none for longer than its authTimeout
-	accessWithin  = 4 * time.Second        // to answer one, less than a server waits
-	accessLife    = 15 * time.Minute       // longest that a login is good for, before the client has to log in again
-	accessAlone   = 45 * time.Second       // the same on a server that does not let us end connections
-	accessSpread  = 4                      // logins are shorter by up to one part of so many, so that not all come back at once
-	accessPerson  = 64                     // connections of one client, on each broadcaster
+	accessWorkers = 8                // questions answered at once
+	accessQueue   = 1024             // questions that wait; a server asks none for longer than its authTimeout
+	accessWithin  = 4 * time.Second  // to answer one, less than a server waits
+	accessLife    = 15 * time.Minute // longest that a login is good for, before the client has to log in again
+	accessAlone   = 45 * time.Second // the same on a server that does not let us end connections
+	accessSpread  = 4                // logins are shorter by up to one part of so many, so that not all come back at once
+	accessPerson  = 64               // connections of one client, on each broadcaster
 )
 
 // Logins checks client ids and secrets.
@@ -66,7 +66,7 @@ type NATSAccess struct {
 	cfg       NATSAccessConfig
 	listening chan struct{} // closed once the server knows that questions are taken
 
-	alone     atomic.Bool   // no server lets us end connections
+	alone atomic.Bool // no server lets us end connections
 
 	mu     sync.Mutex
 	logins map[string]*tally // by client id

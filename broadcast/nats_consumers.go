@@ -61,3 +61,36 @@ func (st *SubscriptionStore) Consumers(ctx context.Context, who auth.Identity) (
 	}
 	return names, nil
 }
+
+// moved is how far the party of a subscription is, as of a version of it.
+type moved struct {
+	id       uuid.UUID
+	version  int64
+	position int64
+}
+
+// The subscriptions are locked while their positions are written: one that is moved at the same time has another version by then, and
+// is left where it was moved to.
+const acknowledgeAll = `
+WITH known AS (
+	SELECT s.id, m.position FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS m (id, version, position)
+	JOIN subscriptions s ON s.id = m.id AND s.version = m.version
+	ORDER BY s.id FOR SHARE OF s
+)
+UPDATE subscription_positions p SET position = known.position, updated_at = $4
+FROM known WHERE p.subscription_id = known.id AND p.position < known.position`
+
+// acknowledge stores how far the parties of many subscriptions are. None goes back, and none that has changed meanwhile is touched.
+func (st *SubscriptionStore) acknowledge(ctx context.Context, all []moved, now time.Time) error {
+	if len(all) == 0 {
+		return nil
+	}
+	ids, versions, positions := make([]uuid.UUID, len(all)), make([]int64, len(all)), make([]int64, len(all))
+	for i, m := range all {
+		ids[i], versions[i], positions[i] = m.id, m.version, m.position
+	}
+	if _, err := st.pool.Exec(ctx, acknowledgeAll, ids, versions, positions, now); err != nil {
+		return fmt.Errorf("store positions of subscriptions: %w", err)
+	}
+	return nil
+}

@@ -51,3 +51,11 @@ func typeTokens(types []string) []string {
 	}
 	return tokens
 }
+
+// sameSubjects compares two lists, whatever their order.
+func sameSubjects(a, b []string) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.Sort(a)
+	slices.Sort(b)
+	return slices.Equal(a, b)
+}

@@ -89,7 +89,7 @@ func (r *Relay) Halted() string {
 
 // Run copies until ctx ends. Trouble is waited out; a stream that is not a copy of the log halts the relay until it is one.
 func (r *Relay) Run(ctx context.Context) error {
-	lease := &lease{pool: r.cfg.Pool}
+	lease := &lease{pool: r.cfg.Pool, key: leaseKey}
 	defer lease.release(context.WithoutCancel(ctx))
 	for ctx.Err() == nil {
 		if !r.mayWork(ctx, lease) {

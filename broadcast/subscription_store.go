@@ -203,10 +203,11 @@ func (st *SubscriptionStore) Ack(ctx context.Context, id uuid.UUID, position int
 // subscription's version.
 func (st *SubscriptionStore) Seek(ctx context.Context, id uuid.UUID, position int64, now time.Time) error {
 	return postgres.InTx(ctx, st.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, seekPosition, id, position, now); err != nil {
+		// The version first: whoever copies an acknowledgement holds it, and then looks at the position.
+		if _, err := tx.Exec(ctx, touchVersion, id, now); err != nil {
 			return fmt.Errorf("move subscription: %w", err)
 		}
-		if _, err := tx.Exec(ctx, touchVersion, id, now); err != nil {
+		if _, err := tx.Exec(ctx, seekPosition, id, position, now); err != nil {
 			return fmt.Errorf("move subscription: %w", err)
 		}
 		return nil

@@ -171,6 +171,8 @@ func (s *Server) options() (*server.Options, error) {
 		StoreDir:   s.cfg.Dir,
 		SyncAlways: s.cfg.SyncAlways,
 		NoSigs:     true,
+		// Streams of an earlier version say no number of consumers, and would have a thousand.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 	}
 	// The same text configures an outside server, so that what is tested with one holds for the other.
 	if err := options.ProcessConfigString(Accounts(s.cfg.User, string(hash), s.cfg.Callout)); err != nil {

@@ -57,8 +57,8 @@ func config(limits Limits) jetstream.StreamConfig {
 		Compression: jetstream.S2Compression,
 		DenyDelete:  true,
 		DenyPurge:   true,
-		// Readers are far more than the default limit of one thousand.
-		MaxConsumers: -1,
+		// Readers are far more than a server's default limit of one thousand, which -1 does not lift.
+		MaxConsumers: 100_000,
 		// The expected last sequence alone keeps a message from being stored twice.
 		Duplicates: 100 * time.Millisecond,
 	}
