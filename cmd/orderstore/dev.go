@@ -66,7 +66,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	i, err := openInstance(ctx, o.data, log)
+	i, err := openInstance(ctx, o.data, log, forParties)
 	if err != nil {
 		_ = listener.Close()
 		return err
@@ -131,9 +131,6 @@ func (d *development) config(listener net.Listener) (config, error) {
 	cfg.Issuer = "http://" + cfg.HTTP
 	cfg.StreamReplicas = 1
 	ctx := context.Background()
-	if err := migrateAll(ctx, cfg); err != nil {
-		return cfg, err
-	}
 	known, err := readCredentials(d.options.data)
 	if err != nil {
 		return cfg, err

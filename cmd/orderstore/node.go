@@ -56,6 +56,7 @@ type node struct {
 	viewTips   map[string]*stream.Tip
 	clients    *auth.Store
 	authn      *auth.Authenticator
+	issuer     *auth.Issuer
 	committer  *command.Committer
 	relay      *broadcast.Relay
 	projection *projection.Projection
@@ -69,6 +70,7 @@ type node struct {
 	intake   *crew
 	copying  *crew
 	viewing  *crew
+	access   *crew // of parties, to NATS
 	streams  context.CancelFunc // ends long polls and event streams
 }
 
@@ -79,7 +81,7 @@ func startNode(ctx context.Context, cfg config, roles []role, nc *nats.Conn, lis
 		logTip: &stream.Tip{}, viewTips: map[string]*stream.Tip{},
 	}
 	for _, step := range []func(context.Context) error{
-		n.listen, n.open, n.startAuth, n.startIntake, n.startRelay, n.startViews, n.serve,
+		n.listen, n.open, n.startAuth, n.startIntake, n.startRelay, n.startViews, n.startAccess, n.serve,
 	} {
 		if err := step(ctx); err != nil {
 			n.stop(false)
@@ -110,7 +112,7 @@ func (n *node) open(ctx context.Context) error {
 		needed bool
 		cfg    postgres.PoolConfig
 	}{
-		{&n.write, n.cfg.PostgresWrite, true, postgres.PoolConfig{Name: "orderstore-write", MaxConns: 12}},
+		{&n.write, n.cfg.PostgresWrite, true, postgres.PoolConfig{Name: "orderstore-write", MaxConns: 14}},
 		{&n.views, n.cfg.PostgresRead, n.has(roleProjection), postgres.PoolConfig{Name: "orderstore-projection", MaxConns: 6, AsyncCommit: true}},
 		{&n.read, n.cfg.PostgresRead, n.has(roleQuery, roleBroadcast), postgres.PoolConfig{
 			Name: "orderstore-query", MaxConns: 16, StatementTimeout: 10 * time.Second,
@@ -140,6 +142,9 @@ func (n *node) startAuth(ctx context.Context) error {
 	n.clients = auth.NewStore(n.write)
 	n.authn, err = auth.NewAuthenticator(auth.AuthenticatorConfig{Issuer: n.cfg.Issuer, Log: n.log}, n.write)
 	if err != nil {
+		return err
+	}
+	if n.issuer, err = auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients); err != nil {
 		return err
 	}
 	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard)
@@ -238,6 +243,7 @@ func (n *node) stop(inOrder bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*drainWithin)
 	defer cancel()
 	n.stopServing(ctx)
+	stopCrew(n.access)
 	n.bounded(ctx, "intake", func() { stopCrew(n.intake) })
 	if inOrder && n.relay != nil && n.committer != nil && n.relay.Halted() == "" {
 		n.drain(ctx, "stream", n.relay.Published(), n.logTip.Position())
