@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -68,14 +69,25 @@ func natsConfigCommand() *cobra.Command {
 		Short: "Print what the configuration of a NATS server has to say so that parties can log in to it",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withInstance(cmd.Context(), data, func(ctx context.Context, i *instance) error {
-				public, err := callout(ctx, i.cfg.PostgresWrite)
+			tell := func(ctx context.Context, cfg config) error {
+				public, err := callout(ctx, cfg.PostgresWrite)
 				if err != nil {
-					return fmt.Errorf("read the callout's keys (run orderstore migrate first): %w", err)
+					return fmt.Errorf("read the callout's keys (orderstore migrate makes their table): %w", err)
 				}
 				_, err = fmt.Fprint(cmd.OutOrStdout(), stream.Accounts(user, password, public))
 				return err
-			})
+			}
+			if data != "" {
+				return withInstance(cmd.Context(), data, func(ctx context.Context, i *instance) error { return tell(ctx, i.cfg) })
+			}
+			cfg, err := readConfig() // the server that is asked about need not run yet
+			if err != nil {
+				return err
+			}
+			if cfg.PostgresWrite == "" {
+				return errors.New("name an instance with --data, or the primary with ORDERSTORE_POSTGRES_WRITE")
+			}
+			return tell(cmd.Context(), cfg)
 		},
 	}
 	cmd.Flags().StringVar(&data, "data", "", "the folder of a development instance; without it, the URLs come from the environment")
