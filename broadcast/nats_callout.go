@@ -56,7 +56,7 @@ func readQuestion(m *nats.Msg, keys *stream.CalloutKeys, now time.Time) (*questi
 	claims.Validate(results)
 	switch {
 	case results.IsBlocking(true):
-		return nil, fmt.Errorf("%w: %w", errBadRequest, results.Errors()[0])
+		return nil, fmt.Errorf("%w: %s", errBadRequest, results.Issues[0].Description)
 	case claims.Issuer != claims.Server.ID:
 		return nil, fmt.Errorf("%w: signed by another than the server it names", errBadRequest)
 	case claims.Audience != calloutAudience || claims.Subject != keys.Public().Issuer:
