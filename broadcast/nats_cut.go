@@ -30,8 +30,8 @@ func (a *NATSAccess) watch(ctx context.Context) error {
 	for ctx.Err() == nil {
 		now := time.Now()
 		if now.Sub(probed) > cutProbe {
+			a.probe(ctx, probed.IsZero())
 			probed = now
-			a.probe(ctx)
 			a.forget()
 		}
 		for _, client := range a.cfg.Tokens.Disabled() {
@@ -52,11 +52,12 @@ func (a *NATSAccess) watch(ctx context.Context) error {
 }
 
 // probe finds out whether logins have to be short, because nothing else would end them.
-func (a *NATSAccess) probe(ctx context.Context) {
+func (a *NATSAccess) probe(ctx context.Context, first bool) {
 	servers, err := a.connections(ctx, "", 1)
 	alone := err != nil || len(servers) == 0
-	if a.alone.Swap(alone) != alone && alone && ctx.Err() == nil {
-		a.cfg.Logger.WarnContext(ctx, "the NATS server does not let connections be ended: logins are short", "cause", err)
+	was := a.alone.Swap(alone)
+	if alone && (!was || first) && ctx.Err() == nil {
+		a.cfg.Logger.InfoContext(ctx, "the NATS server does not let connections be ended: logins are short", "cause", err)
 	}
 }
 

@@ -70,7 +70,7 @@ type node struct {
 	intake   *crew
 	copying  *crew
 	viewing  *crew
-	access   *crew // of parties, to NATS
+	access   *crew              // of parties, to NATS
 	streams  context.CancelFunc // ends long polls and event streams
 }
 
