@@ -188,7 +188,7 @@ func TestManyConsumers(t *testing.T) {
 	for i := range many {
 		g.want("t"+strconv.Itoa(i), Filter{}, 0)
 	}
-	last := g.want("demo", Filter{Types: allTypes(), BusinessTypes: manyNames(64)}, 0)
+	last := g.want("demo", Filter{Types: allTypes(), BusinessTypes: manyNames(16)}, 0)
 	g.append(5)
 	g.copied(r)
 	k, err := NewConsumerKeeper(ConsumerKeeperConfig{NATS: g.js.Conn(), Pool: g.pool, Logger: discard()})
@@ -197,7 +197,7 @@ func TestManyConsumers(t *testing.T) {
 	found, err := k.consumers(t.Context())
 	require.NoError(t, err)
 	require.Len(t, slices.Collect(maps.Keys(found)), many+1)
-	require.Len(t, found[consumerName(last.ID)].Config.FilterSubjects, 64*len(events.Types()))
+	require.Len(t, found[consumerName(last.ID)].Config.FilterSubjects, 16*len(events.Types()))
 	require.NoError(t, k.round(t.Context()))
 	require.Equal(t, int64(5), g.stored(last).Position)
 }
