@@ -23,7 +23,7 @@ import (
 
 // bench is a log, a broker, and nothing between them yet.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	pool   *pgxpool.Pool
 	server *stream.Server
 	js     jetstream.JetStream
@@ -31,7 +31,7 @@ type bench struct {
 	digest events.Digest
 }
 
-func setup(t *testing.T) *bench {
+func setup(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), server: natstest.Run(t), tip: &stream.Tip{}}
 	var err error
