@@ -48,24 +48,26 @@ func TestDriftIsMended(t *testing.T) {
 		created, updated func(*jetstream.StreamConfig)
 		want             []string
 	}{
-		"nothing":               {want: []string{}},
-		"max_msgs":              {updated: func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 }},
-		"max_msgs_per_subject":  {updated: func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }},
-		"max_age":               {updated: func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
-		"max_bytes":             {updated: func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }},
-		"max_msg_size":          {updated: func(c *jetstream.StreamConfig) { c.MaxMsgSize = 10 }},
-		"max_consumers":         {updated: func(c *jetstream.StreamConfig) { c.MaxConsumers = 1 }},
-		"retention":             {updated: func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }},
-		"discard":               {updated: func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew }},
-		"no_ack":                {updated: func(c *jetstream.StreamConfig) { c.NoAck = true }},
-		"duplicate_window":      {updated: func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute }},
-		"compression":           {updated: func(c *jetstream.StreamConfig) { c.Compression = jetstream.NoCompression }},
-		"allow_atomic":          {updated: func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false }},
-		"subjects":              {updated: func(c *jetstream.StreamConfig) { c.Subjects = []string{"orders.>", "more.>"} }},
-		"consumer_limits":       {updated: func(c *jetstream.StreamConfig) { c.ConsumerLimits.MaxAckPending = 1 }},
-		"deny_delete":           {created: func(c *jetstream.StreamConfig) { c.DenyDelete = false }},
-		"deny_purge":            {created: func(c *jetstream.StreamConfig) { c.DenyPurge = false }},
-		"republish":             {updated: func(c *jetstream.StreamConfig) { c.RePublish = &jetstream.RePublish{Source: ">", Destination: "copy.>"} }},
+		"nothing":              {want: []string{}},
+		"max_msgs":             {updated: func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 }},
+		"max_msgs_per_subject": {updated: func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 }},
+		"max_age":              {updated: func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }},
+		"max_bytes":            {updated: func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 20 }},
+		"max_msg_size":         {updated: func(c *jetstream.StreamConfig) { c.MaxMsgSize = 10 }},
+		"max_consumers":        {updated: func(c *jetstream.StreamConfig) { c.MaxConsumers = 1 }},
+		"retention":            {updated: func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy }},
+		"discard":              {updated: func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew }},
+		"no_ack":               {updated: func(c *jetstream.StreamConfig) { c.NoAck = true }},
+		"duplicate_window":     {updated: func(c *jetstream.StreamConfig) { c.Duplicates = time.Minute }},
+		"compression":          {updated: func(c *jetstream.StreamConfig) { c.Compression = jetstream.NoCompression }},
+		"allow_atomic":         {updated: func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false }},
+		"subjects":             {updated: func(c *jetstream.StreamConfig) { c.Subjects = []string{"orders.>", "more.>"} }},
+		"consumer_limits":      {updated: func(c *jetstream.StreamConfig) { c.ConsumerLimits.MaxAckPending = 1 }},
+		"deny_delete":          {created: func(c *jetstream.StreamConfig) { c.DenyDelete = false }},
+		"deny_purge":           {created: func(c *jetstream.StreamConfig) { c.DenyPurge = false }},
+		"republish": {updated: func(c *jetstream.StreamConfig) {
+			c.RePublish = &jetstream.RePublish{Source: ">", Destination: "copy.>"}
+		}},
 		"sources":               {updated: func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "OTHER"}} }},
 		"duplicates before age": {updated: func(c *jetstream.StreamConfig) { c.Duplicates, c.MaxAge = 2*time.Hour, 3*time.Hour }, want: []string{"duplicate_window", "max_age"}},
 		"subject_transform": {updated: func(c *jetstream.StreamConfig) {
@@ -117,9 +119,13 @@ func TestDriftThatCannotBeMendedIsTold(t *testing.T) {
 		want             []string
 		stops            bool
 	}{
-		"storage":         {created: func(c *jetstream.StreamConfig) { c.Storage, c.Compression = jetstream.MemoryStorage, jetstream.NoCompression }},
-		"allow_msg_ttl":   {created: func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true }},
-		"persist_mode":    {created: func(c *jetstream.StreamConfig) { c.PersistMode, c.AllowAtomicPublish = jetstream.AsyncPersistMode, false }, want: []string{"persist_mode", "allow_atomic"}},
+		"storage": {created: func(c *jetstream.StreamConfig) {
+			c.Storage, c.Compression = jetstream.MemoryStorage, jetstream.NoCompression
+		}},
+		"allow_msg_ttl": {created: func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true }},
+		"persist_mode": {created: func(c *jetstream.StreamConfig) {
+			c.PersistMode, c.AllowAtomicPublish = jetstream.AsyncPersistMode, false
+		}, want: []string{"persist_mode", "allow_atomic"}},
 		"retention":       {created: func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }},
 		"sealed":          {updated: func(c *jetstream.StreamConfig) { c.Sealed = true }, want: []string{"sealed"}, stops: true},
 		"schedules":       {created: func(c *jetstream.StreamConfig) { c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = true, true, false }, want: []string{"allow_msg_schedules", "deny_purge"}},

@@ -14,7 +14,9 @@ const (
 )
 
 // Half are limits that keep about half: what a stream with the whole ones surely has, whatever the broker counts and its clock says.
-func (l Limits) Half() Limits { return Limits{MaxAge: l.MaxAge / 2, MaxBytes: l.MaxBytes / 2, Replicas: l.Replicas} }
+func (l Limits) Half() Limits {
+	return Limits{MaxAge: l.MaxAge / 2, MaxBytes: l.MaxBytes / 2, Replicas: l.Replicas}
+}
 
 // Kept is the first position that a stream with these limits would still keep at a time, had it copied the log all along: 1 without
 // limits, and the one after the end where it would keep none.

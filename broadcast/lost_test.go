@@ -1,0 +1,400 @@
+package broadcast
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/internal/pgtest"
+	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/migrations"
+)
+
+// hastyPace has the scrubber look at everything at once, again and again.
+func hastyPace() scrubPace { return scrubPace{recent: 100, batch: 500, every: 100 * time.Millisecond} }
+
+// mended waits until the stream is what it has to be, and the relay works.
+func (b *bench) mended(r *Relay) {
+	b.t.Helper()
+	require.EventuallyWithT(b.t, func(c *assert.CollectT) {
+		v, err := Verify(b.t.Context(), b.js, stream.NewLog(b.pool), b.tip.Position(), func(int64) {})
+		require.NoError(c, err)
+		require.Empty(c, v.Difference)
+		require.Equal(c, int64(1), v.Bounds.First)
+		require.Equal(c, b.tip.Position(), v.Bounds.Last)
+		require.Empty(c, r.Halted())
+	}, 60*time.Second, 50*time.Millisecond)
+	s, err := b.js.Stream(b.t.Context(), stream.Name)
+	require.NoError(b.t, err)
+	require.Equal(b.t, int64(-1), s.CachedInfo().Config.MaxMsgs)
+}
+
+func (b *bench) update(change func(*jetstream.StreamConfig)) {
+	b.t.Helper()
+	s, err := b.js.Stream(b.t.Context(), stream.Name)
+	require.NoError(b.t, err)
+	cfg := s.CachedInfo().Config
+	change(&cfg)
+	_, err = b.js.UpdateStream(b.t.Context(), cfg)
+	require.NoError(b.t, err)
+}
+
+// What happens to a broker while parties are connected: it has everything again, and nobody misses an event or gets one twice.
+func TestLosingTheBrokerWithReadersConnected(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(*bench){
+		"deleted": func(b *bench) { require.NoError(b.t, b.js.DeleteStream(b.t.Context(), stream.Name)) },
+		"purged by a limit on messages": func(b *bench) {
+			b.update(func(c *jetstream.StreamConfig) { c.MaxMsgs = 1 })
+		},
+		"purged to nothing": func(b *bench) {
+			b.update(func(c *jetstream.StreamConfig) { c.MaxAge = 100 * time.Millisecond })
+			require.EventuallyWithT(b.t, func(c *assert.CollectT) {
+				bounds, err := stream.BoundsOf(b.t.Context(), b.js)
+				require.NoError(c, err)
+				require.True(c, bounds.Messages == 0 || bounds.First == 1, "emptied, or made again already")
+			}, 30*time.Second, time.Millisecond)
+			b.update(func(c *jetstream.StreamConfig) { c.MaxAge = 0 })
+		},
+		"holes by a limit per subject": func(b *bench) {
+			b.update(func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 })
+			b.update(func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = -1 })
+		},
+		"an older copy": func(b *bench) { b.truncate(400) },
+		"a consumer deleted": func(b *bench) {
+			s, err := b.js.Stream(b.t.Context(), stream.Name)
+			require.NoError(b.t, err)
+			for c := range s.ListConsumers(b.t.Context()).Info() {
+				require.NoError(b.t, s.DeleteConsumer(b.t.Context(), c.Name))
+			}
+		},
+		"restarted": func(b *bench) { require.NoError(b.t, b.server.Restart()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			r, _ := b.relay()
+			rs := b.connect()
+			b.append(900)
+			rs.reach()
+			lose(b)
+			b.append(100)
+			b.mended(r)
+			b.append(100)
+			rs.reach()
+			b.mended(r)
+		})
+	}
+}
+
+// What happens to the broker's files while it is stopped.
+func TestLosingTheBrokersFilesWithReadersConnected(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(t *testing.T, dir, older string){
+		"gone": func(t *testing.T, dir, _ string) { require.NoError(t, os.RemoveAll(filepath.Join(dir, "jetstream"))) },
+		"an older copy": func(t *testing.T, dir, older string) {
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "jetstream")))
+			require.NoError(t, os.CopyFS(filepath.Join(dir, "jetstream"), os.DirFS(older)))
+		},
+		"the last block cut": func(t *testing.T, dir, _ string) {
+			blocks := blocksOf(t, dir)
+			cut(t, blocks[len(blocks)-1])
+		},
+		"the last block cut, no index": func(t *testing.T, dir, _ string) {
+			blocks := blocksOf(t, dir)
+			cut(t, blocks[len(blocks)-1])
+			require.NoError(t, os.Remove(filepath.Join(filepath.Dir(blocks[0]), "index.db")))
+		},
+		"a block in the middle cut": func(t *testing.T, dir, _ string) { cut(t, blocksOf(t, dir)[1]) },
+		"a block in the middle gone": func(t *testing.T, dir, _ string) {
+			require.NoError(t, os.Remove(blocksOf(t, dir)[1]))
+		},
+		"a block in the middle gone, no index": func(t *testing.T, dir, _ string) {
+			blocks := blocksOf(t, dir)
+			require.NoError(t, os.Remove(blocks[1]))
+			require.NoError(t, os.Remove(filepath.Join(filepath.Dir(blocks[0]), "index.db")))
+		},
+		"bytes changed in the middle": func(t *testing.T, dir, _ string) {
+			f, err := os.OpenFile(blocksOf(t, dir)[1], os.O_RDWR, 0)
+			require.NoError(t, err)
+			info, err := f.Stat()
+			require.NoError(t, err)
+			_, err = f.WriteAt(make([]byte, 5000), info.Size()/2)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, while := setupOutside(t)
+			r, _ := b.relayWith(stream.Limits{}, hastyPace())
+			rs := b.connect()
+			b.bulk(1200, 8000)
+			b.mended(r)
+			older := filepath.Join(t.TempDir(), "older")
+			while(func(dir string) {
+				require.NoError(t, os.CopyFS(older, os.DirFS(filepath.Join(dir, "jetstream"))))
+			})
+			b.bulk(2400, 8000)
+			b.mended(r)
+			rs.reach()
+			while(func(dir string) { damage(t, dir, older) })
+			b.bulk(100, 8000)
+			b.mended(r)
+			rs.reach()
+		})
+	}
+}
+
+// setupOutside has a broker that all connect to over the network; the function stops it, does something to its folder, and starts it again.
+func setupOutside(t *testing.T) (*bench, func(func(dir string))) {
+	t.Helper()
+	cfg := stream.ServerConfig{Dir: t.TempDir(), Port: stream.RandomPort, User: "test", Password: "test", Log: discard()}
+	start := func() *stream.Server {
+		server, err := stream.StartServer(cfg)
+		require.NoError(t, err)
+		t.Cleanup(server.Shutdown)
+		return server
+	}
+	b := &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), server: start(), tip: &stream.Tip{}}
+	u, err := url.Parse(b.server.URL())
+	require.NoError(t, err)
+	cfg.Port, err = strconv.Atoi(u.Port())
+	require.NoError(t, err)
+	b.dial = func() *nats.Conn {
+		nc, err := stream.Connect(t.Context(), b.server.URL(), "test", nats.DisconnectErrHandler(nil), nats.ReconnectHandler(nil))
+		require.NoError(t, err)
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	b.js = b.jetStream()
+	return b, func(do func(dir string)) {
+		b.server.Shutdown()
+		do(cfg.Dir)
+		b.server = start()
+	}
+}
+
+// blocksOf lists the files that hold the stream's messages, in order.
+func blocksOf(t *testing.T, dir string) []string {
+	t.Helper()
+	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", stream.Name, "msgs", "*.blk"))
+	require.NoError(t, err)
+	number := func(path string) int {
+		n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".blk"))
+		require.NoError(t, err)
+		return n
+	}
+	slices.SortFunc(blocks, func(a, b string) int { return number(a) - number(b) })
+	require.GreaterOrEqual(t, len(blocks), 3)
+	return blocks
+}
+
+// cut takes away the second half of a file.
+func cut(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(path, info.Size()/2))
+}
+
+func TestStreamWithAnotherMessageIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*nats.Msg){
+		"another body":    func(m *nats.Msg) { m.Data = append([]byte(" "), m.Data...) },
+		"another subject": func(m *nats.Msg) { m.Subject = "orders.demo.hotel.-.order.rejected" },
+		"no digest":       func(m *nats.Msg) { m.Header.Del(stream.HeaderDigest) },
+		"another digest":  func(m *nats.Msg) { m.Header.Set(stream.HeaderDigest, strings.Repeat("00", 32)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.append(300)
+			b.forge(300, map[int64]func(*nats.Msg){120: change})
+			require.Equal(t, int64(120), b.verify().At)
+			r, _ := b.relayWith(stream.Limits{}, hastyPace())
+			b.mended(r)
+			require.InDelta(t, 1, metricOf(t, r, "orderstore_relay_rebuilds_total"), 0)
+			require.InDelta(t, 1, metricOf(t, r, "orderstore_relay_differences_total"), 0)
+		})
+	}
+}
+
+// forge makes a stream of the log's first messages, some of them changed.
+func (b *bench) forge(n int, changed map[int64]func(*nats.Msg)) {
+	b.t.Helper()
+	_, err := stream.Ensure(b.t.Context(), b.js, stream.Limits{})
+	require.NoError(b.t, err)
+	records, err := stream.NewLog(b.pool).Read(b.t.Context(), 0, n)
+	require.NoError(b.t, err)
+	for i := range records {
+		msg := nats.Msg{Header: nats.Header{}}
+		require.NoError(b.t, fill(&msg, &records[i]))
+		if change := changed[records[i].Position]; change != nil {
+			change(&msg)
+		}
+		_, err := b.js.PublishMsg(b.t.Context(), &msg)
+		require.NoError(b.t, err)
+	}
+}
+
+func (b *bench) publishForeign() {
+	b.t.Helper()
+	_, err := b.js.PublishMsg(b.t.Context(), &nats.Msg{Subject: "orders.demo.x.-.order.placed", Data: []byte(`{}`)})
+	require.NoError(b.t, err)
+}
+
+func (b *bench) halted(r *Relay, says string) {
+	b.t.Helper()
+	require.EventuallyWithT(b.t, func(c *assert.CollectT) { require.Contains(c, r.Halted(), says) }, 20*time.Second, 10*time.Millisecond)
+}
+
+// Somebody else's message takes the next position. While the log does not have that, nobody can tell what it is; afterwards it is known to be
+// none of the log's.
+func TestForeignMessageHaltsUntilTheLogHasItsPosition(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	r, _ := b.relay()
+	rs := b.connect()
+	b.append(10)
+	rs.reach()
+	b.publishForeign()
+	b.halted(r, "it ends at 11, the log at 10")
+	b.append(5)
+	b.mended(r)
+	rs.reach()
+	b.publishForeign()
+	b.append(5)
+	b.halted(r, "once more after 1m0s")
+	bounds, err := stream.BoundsOf(t.Context(), b.js)
+	require.NoError(t, err)
+	require.Equal(t, int64(16), bounds.Last, "nothing is published on top of it")
+}
+
+// The log came back from an older copy and went on: the stream has orders that were acknowledged and that the log has lost.
+func TestEventsThatTheLogHasLostAreNeverThrownAway(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(20)
+	r, stop := b.relay()
+	b.copied(r)
+	stop()
+	b.loseLog(12)
+	again, stop := b.relayWith(stream.Limits{}, hastyPace())
+	b.halted(again, "it ends at 20, the log at 12")
+	b.append(30)
+	b.halted(again, "position 20 differs: the message carries the digest of another event")
+	stop()
+	b.publishForeign() // nor if what comes after it is of no worth
+	again, _ = b.relayWith(stream.Limits{}, hastyPace())
+	b.halted(again, "position 20 differs")
+	bounds, err := stream.BoundsOf(t.Context(), b.js)
+	require.NoError(t, err)
+	require.Equal(t, stream.Bounds{First: 1, Last: 21, Messages: 21}, bounds)
+}
+
+// loseLog brings the log back to an older point.
+func (b *bench) loseLog(to int64) {
+	b.t.Helper()
+	digest, ok, err := stream.NewLog(b.pool).Digest(b.t.Context(), to)
+	require.NoError(b.t, err)
+	require.True(b.t, ok)
+	_, err = b.pool.Exec(b.t.Context(), `DELETE FROM order_events WHERE position > $1`, to)
+	require.NoError(b.t, err)
+	_, err = b.pool.Exec(b.t.Context(), `UPDATE log_head SET position = $1, digest = $2`, to, digest[:])
+	require.NoError(b.t, err)
+	b.digest = digest
+	b.tip.Set(to)
+}
+
+// A row of the log was changed: the stream has the only good copy.
+func TestStreamIsKeptWhereTheLogIsBroken(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ sql, says string }{
+		"changed": {`UPDATE order_events SET event = event || ' '::bytea WHERE position = 70`, "the log itself does not chain at 70"},
+		"missing": {`DELETE FROM order_events WHERE position = 70`, "the log has no position 70"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			b.append(200)
+			r, stop := b.relay()
+			b.copied(r)
+			stop()
+			_, err := b.pool.Exec(t.Context(), c.sql)
+			require.NoError(t, err)
+			again, _ := b.relayWith(stream.Limits{}, scrubPace{recent: 200, batch: 50, every: time.Hour})
+			b.halted(again, c.says)
+			bounds, err := stream.BoundsOf(t.Context(), b.js)
+			require.NoError(t, err)
+			require.Equal(t, stream.Bounds{First: 1, Last: 200, Messages: 200}, bounds)
+		})
+	}
+}
+
+// A relay without the lease leaves the stream as it is.
+func TestOnlyTheRelayWithTheLeaseMakesTheStreamAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(20)
+	b.forge(20, map[int64]func(*nats.Msg){20: func(m *nats.Msg) { m.Header.Del(stream.HeaderDigest) }})
+	r, err := NewRelay(RelayConfig{NATS: b.dial(), Pool: b.pool, Logger: discard()})
+	require.NoError(t, err)
+	_, err = r.tail(t.Context())
+	damage, ok := errors.AsType[*damageError](err)
+	require.True(t, ok, err)
+	require.Equal(t, int64(20), damage.at)
+	without := &lease{pool: b.pool}
+	require.ErrorIs(t, r.rebuild(t.Context(), without, damage), errNotMine)
+	require.Equal(t, int64(20), b.verify().At)
+	_, err = without.take(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { without.release(context.WithoutCancel(t.Context())) })
+	require.NoError(t, r.rebuild(t.Context(), without, damage))
+	bounds, err := stream.BoundsOf(t.Context(), b.js)
+	require.NoError(t, err)
+	require.Zero(t, bounds.Last)
+}
+
+func TestSettingsThatStopTheStreamHaltTheRelay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.append(10)
+	r, stop := b.relay()
+	b.copied(r)
+	b.update(func(c *jetstream.StreamConfig) { c.Sealed = true })
+	b.append(1)
+	b.halted(r, "the stream takes nothing: sealed is true and should be false")
+	require.Len(t, r.Drift(), 1)
+	require.NoError(t, stream.Drop(t.Context(), b.js)) // as the text asks for
+	b.mended(r)
+	require.Empty(t, r.Drift())
+	stop()
+}
+
+// metricOf reads a counter or gauge as it is shown.
+func metricOf(t *testing.T, r *Relay, name string) float64 {
+	t.Helper()
+	families, err := r.cfg.Registerer.(*prometheus.Registry).Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	require.Fail(t, "there is no metric "+name)
+	return 0
+}
