@@ -11,10 +11,8 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
-const (
-	rebuildEvery  = time.Minute // at most; whoever writes to the stream beside the relay would have it made again all the time
-	examineWithin = time.Minute // for the broker and the log to answer what has to be known of a stream that is not as it should be
-)
+// examineWithin is for the broker and the log to answer what has to be known of a stream that is not as it should be.
+const examineWithin = time.Minute
 
 // damageError says that the stream is not a copy of the log, and that the log has all that it ever had: it can be made again.
 type damageError struct {
@@ -152,8 +150,8 @@ func (r *Relay) rebuild(ctx context.Context, l *lease, d *damageError) error {
 	if !l.held(ctx) {
 		return fmt.Errorf("%w: %s", errNotMine, d)
 	}
-	if since := time.Since(r.rebuilt); !r.rebuilt.IsZero() && since < rebuildEvery {
-		return fmt.Errorf("made again %s ago, and once more after %s: %w", since.Round(time.Second), rebuildEvery, d)
+	if since := time.Since(r.rebuilt); !r.rebuilt.IsZero() && since < r.pace.rebuild {
+		return fmt.Errorf("made again %s ago, and once more after %s: %w", since.Round(time.Second), r.pace.rebuild, d)
 	}
 	r.cfg.Logger.ErrorContext(ctx, "the stream is made again", "cause", d)
 	bounds, err := stream.BoundsOf(ctx, r.js)

@@ -93,10 +93,22 @@ func sequenceOf(m *nats.Msg) (int64, error) {
 	return full.Sequence, nil
 }
 
+// refusedError says which position the broker refused. Its cause is the broker's error.
+type refusedError struct {
+	position int64
+	cause    error
+}
+
+// Error names the position.
+func (e *refusedError) Error() string { return fmt.Sprintf("publish %d: %v", e.position, e.cause) }
+
+// Unwrap gives the broker's error.
+func (e *refusedError) Unwrap() error { return e.cause }
+
 var errNoAck = errors.New("the broker did not acknowledge in time")
 
-// publish sends records and waits until the broker has acknowledged all. Each names the sequence it follows, so the first one that is
-// refused has all after it refused too.
+// publish sends records and waits until the broker has acknowledged all. Each names the sequence it follows, so one that is refused has
+// all after it refused too, unless somebody else's message is in its place: it returns a refusedError, and that position is to be looked at.
 func (p *publisher) publish(ctx context.Context, records []stream.Record) error {
 	if len(records) == 0 {
 		return nil
@@ -134,7 +146,7 @@ func (p *publisher) wait(ctx context.Context, n int) error {
 			switch {
 			case failed != nil:
 			case a.err != nil:
-				failed = fmt.Errorf("publish %d: %w", a.position, a.err)
+				failed = &refusedError{a.position, a.err}
 			case a.sequence != a.position:
 				failed = fmt.Errorf("%w: position %d was stored as %d", ErrNotACopy, a.position, a.sequence)
 			}

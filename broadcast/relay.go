@@ -71,7 +71,7 @@ type Relay struct {
 	js        jetstream.JetStream
 	published *stream.Tip
 	metrics   *metrics
-	pace      scrubPace
+	pace      pacing
 	halted    atomic.Pointer[string]
 	drift     atomic.Pointer[[]string]
 	looked    time.Time // when the log was last read
@@ -88,7 +88,7 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	rows := stream.NewLog(cfg.Pool)
-	r := &Relay{cfg: cfg, log: rows.Behind(cfg.Gate), rows: rows, js: js, published: &stream.Tip{}, pace: usualPace()}
+	r := &Relay{cfg: cfg, log: rows.Behind(cfg.Gate), rows: rows, js: js, published: &stream.Tip{}, pace: usualPacing()}
 	r.metrics = newMetrics(r)
 	return r, nil
 }
@@ -185,6 +185,9 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 			return err
 		}
 		if err := out.publish(ctx, records); err != nil {
+			if refused, ok := errors.AsType[*refusedError](err); ok {
+				r.suspect = refused.position
+			}
 			return err
 		}
 		last += int64(len(records))

@@ -11,18 +11,22 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
-// scrubPace is how fast the scrubber reads.
-type scrubPace struct {
+// pacing is how fast the scrubber reads, and how often a stream is made again.
+type pacing struct {
 	recent int64         // messages at the end that are compared at once at the start
 	batch  int64         // messages compared between pauses
 	idle   time.Duration // pause while the relay has nothing to do
 	busy   time.Duration // the same while it has: it published more than a batch meanwhile
 	every  time.Duration // from the begin of one look through the whole stream to the next
+
+	rebuild time.Duration // at most so often: whoever writes to the stream beside the relay would have it made again all the time
 }
 
 // 2,000 messages/s, 200 under load: a million in eight minutes.
-func usualPace() scrubPace {
-	return scrubPace{recent: 10_000, batch: 500, idle: 250 * time.Millisecond, busy: 2500 * time.Millisecond, every: 10 * time.Minute}
+func usualPacing() pacing {
+	return pacing{
+		recent: 10_000, batch: 500, idle: 250 * time.Millisecond, busy: 2500 * time.Millisecond, every: 10 * time.Minute, rebuild: time.Minute,
+	}
 }
 
 // scrubber compares the stream with the log, message by message, slowly and for ever: a look at the last sequence does not see a hole in
@@ -31,7 +35,7 @@ type scrubber struct {
 	js        jetstream.JetStream
 	rows      Log
 	published *stream.Tip
-	pace      scrubPace
+	pace      pacing
 	metrics   *metrics
 	logger    *slog.Logger
 	found     chan<- int64 // takes one position that differs

@@ -78,10 +78,10 @@ func (b *bench) appendTx(ctx context.Context, from int64, n int) error {
 // relay starts a relay, as another process would; the returned function stops it.
 func (b *bench) relay() (*Relay, func()) {
 	b.t.Helper()
-	return b.relayWith(stream.Limits{}, usualPace())
+	return b.relayWith(stream.Limits{}, usualPacing())
 }
 
-func (b *bench) relayWith(limits stream.Limits, pace scrubPace) (*Relay, func()) {
+func (b *bench) relayWith(limits stream.Limits, pace pacing) (*Relay, func()) {
 	b.t.Helper()
 	r, err := NewRelay(RelayConfig{
 		NATS: b.dial(), Pool: b.pool, Waker: b.tip, Limits: limits, Logger: discard(), Registerer: prometheus.NewRegistry(),
