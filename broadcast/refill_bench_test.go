@@ -13,25 +13,43 @@ import (
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/natstest"
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/stream"
 )
 
-// BenchmarkRefill copies a log of 200,000 events into the empty stream of an embedded server, as after the loss of its store.
+// BenchmarkRefill copies a log of 200,000 events into the empty stream of an embedded server, as after the loss of its store: one
+// message at a time, in atomic batches, and with a server that flushes everything to disk before it acknowledges it.
 func BenchmarkRefill(b *testing.B) {
 	const size = 200_000
 	log := setup(b)
 	log.bulk(size, 200)
-	for b.Loop() {
-		b.StopTimer()
-		log.server = natstest.Run(b)
-		b.StartTimer()
-		r, stop := log.relay()
-		require.NoError(b, r.Published().Wait(b.Context(), size))
-		b.StopTimer()
-		stop()
-		log.server.Shutdown()
-		b.StartTimer()
+	for _, c := range []struct {
+		name   string
+		flush  flush
+		always bool
+	}{
+		{name: "single"},
+		{name: "atomic", flush: flush{slow: true}},
+		{name: "flushed", always: true},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				server, err := stream.StartServer(stream.ServerConfig{Dir: b.TempDir(), SyncAlways: c.always, Log: discard()})
+				require.NoError(b, err)
+				r, err := NewRelay(RelayConfig{NATS: natstest.Connect(b, server), Pool: log.pool, Logger: discard()})
+				require.NoError(b, err)
+				r.flush = c.flush
+				b.StartTimer()
+				stop := log.run(r)
+				require.NoError(b, r.Published().Wait(b.Context(), size))
+				b.StopTimer()
+				stop()
+				server.Shutdown()
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		})
 	}
-	b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
 
 // bulk adds events to the log, faster than append. Each holds so many bytes that do not compress well, and about 300 more.

@@ -76,6 +76,7 @@ type Relay struct {
 	drift     atomic.Pointer[[]string]
 	looked    time.Time // when the log was last read
 	dry       bool      // nothing was in it then
+	flush     flush     // how the broker stores
 	ahead     *ahead    // what is being read meanwhile
 	suspect   int64     // a position that the scrubber found to differ; 0: none
 	rebuilt   time.Time // when the stream was last made again
@@ -167,7 +168,7 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 	}
 	r.halted.Store(nil)
 	r.published.Set(last)
-	out, err := newPublisher(r.cfg.NATS)
+	out, err := newPublisher(r.cfg.NATS, &r.flush)
 	if err != nil {
 		return err
 	}

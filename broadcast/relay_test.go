@@ -81,7 +81,7 @@ func (r *Relay) copyOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := newPublisher(r.cfg.NATS)
+	out, err := newPublisher(r.cfg.NATS, &r.flush)
 	if err != nil {
 		return err
 	}
