@@ -153,7 +153,8 @@ func (r *Relay) rebuild(ctx context.Context, l *lease, d *damageError) error {
 	if since := time.Since(r.rebuilt); !r.rebuilt.IsZero() && since < r.pace.rebuild {
 		return fmt.Errorf("made again %s ago, and once more after %s: %w", since.Round(time.Second), r.pace.rebuild, d)
 	}
-	r.cfg.Logger.ErrorContext(ctx, "the stream is made again", "cause", d)
+	r.cfg.Logger.ErrorContext(ctx, "the stream is to be made again", "cause", d)
+	r.setHealth("%s; the log is looked through before the stream is made again", d)
 	bounds, err := stream.BoundsOf(ctx, r.js)
 	if err != nil {
 		return err
@@ -173,6 +174,7 @@ func (r *Relay) rebuild(ctx context.Context, l *lease, d *damageError) error {
 	}
 	r.rebuilt = time.Now()
 	r.metrics.rebuilds.Inc()
+	r.setHealth("made again at %s: %s", r.rebuilt.UTC().Format(time.RFC3339), d)
 	return r.Ensure(ctx)
 }
 

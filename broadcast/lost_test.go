@@ -141,17 +141,17 @@ func TestLosingTheBrokersFilesWithReadersConnected(t *testing.T) {
 			r, _ := b.relayWith(stream.Limits{MaxBytes: 31 << 20}, hastyPacing()) // the broker's files are smaller with a limit
 			rs := b.connect()
 			older := filepath.Join(t.TempDir(), "older")
-			b.bulk(400, 8000)
+			b.bulk(100, 30_000)
 			if strings.Contains(name, "older") {
 				rs.reach()
 				while(func(dir string) {
 					require.NoError(t, os.CopyFS(older, os.DirFS(filepath.Join(dir, "jetstream"))))
 				})
 			}
-			b.bulk(1400, 8000)
+			b.bulk(350, 30_000)
 			rs.reach()
 			while(func(dir string) { damage(t, dir, older) })
-			b.bulk(100, 8000)
+			b.bulk(20, 30_000)
 			b.mended(r)
 			rs.reach()
 		})

@@ -2,7 +2,6 @@ package broadcast
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -72,43 +71,42 @@ func (b *bench) jetStream() jetstream.JetStream {
 	return js
 }
 
-// consume reads with a durable consumer. When that is lost it is made again after the own position; what comes again is known by its own.
+// consume reads with a durable consumer. When that is lost, or does not go on from the own position, it is made again after that.
 func consume(ctx context.Context, js jetstream.JetStream, h *heard) error {
 	for position := int64(0); ctx.Err() == nil; {
-		consumer, err := js.CreateOrUpdateConsumer(ctx, stream.Name, jetstream.ConsumerConfig{
+		consumer, err := js.CreateConsumer(ctx, stream.Name, jetstream.ConsumerConfig{
 			Durable: "party", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 5000,
 			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(position + 1), //nolint:gosec // never negative
 		})
-		if errors.Is(err, jetstream.ErrConsumerExists) || err != nil && consumer == nil {
-			consumer, err = js.Consumer(ctx, stream.Name, "party") // it outlived a restart
-		}
 		if err == nil {
 			position = fetch(ctx, consumer, position, h)
 		}
+		_ = js.DeleteConsumer(ctx, stream.Name, "party") // what the broker knows of it is of no account
 		pause(ctx, 20*time.Millisecond)
 	}
 	return ctx.Err()
 }
 
-// fetch reads until the broker fails, or what comes is not the next: a copy of the broker's store has the consumer at another position.
+// fetch reads until the broker fails, or what comes is neither the next nor known already.
 func fetch(ctx context.Context, consumer jetstream.Consumer, position int64, h *heard) int64 {
 	for ctx.Err() == nil {
-		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(200*time.Millisecond))
+		batch, err := consumer.Fetch(200, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
 			return position
 		}
+		skipped := false
 		for msg := range batch.Messages() {
 			r, err := stream.RecordOf(msg)
-			if err == nil && r.Position == position+1 {
+			switch {
+			case err != nil || r.Position > position+1:
+				skipped = true
+			case r.Position == position+1 && !skipped:
 				h.add(r)
 				position++
 			}
 			_ = msg.Ack() // a hint to the broker, no more
 		}
-		if batch.Error() != nil {
-			return position
-		}
-		if info, err := consumer.Info(ctx); err != nil || int64(info.Delivered.Stream) < position { //nolint:gosec // below 2^63
+		if _, err := consumer.Info(ctx); err != nil || batch.Error() != nil || skipped {
 			return position
 		}
 	}

@@ -74,6 +74,7 @@ type Relay struct {
 	pace      pacing
 	halted    atomic.Pointer[string]
 	drift     atomic.Pointer[[]string]
+	health    atomic.Pointer[string]
 	looked    time.Time // when the log was last read
 	dry       bool      // nothing was in it then
 	flush     flush     // how the broker stores
@@ -114,6 +115,19 @@ func (r *Relay) Drift() []string {
 		return *all
 	}
 	return nil
+}
+
+// Health says what comparing the stream with the log came to; empty before it has come to anything.
+func (r *Relay) Health() string {
+	if what := r.health.Load(); what != nil {
+		return *what
+	}
+	return ""
+}
+
+func (r *Relay) setHealth(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	r.health.Store(&what)
 }
 
 // Run copies until ctx ends. Trouble is waited out. A stream that is damaged is made again from the log; one that holds what the log does

@@ -39,6 +39,7 @@ type scrubber struct {
 	metrics   *metrics
 	logger    *slog.Logger
 	found     chan<- int64 // takes one position that differs
+	passed    func(to int64)
 }
 
 // run compares until ctx ends or a difference was found.
@@ -47,8 +48,10 @@ func (s *scrubber) run(ctx context.Context) {
 	ok := s.pass(ctx, last-s.pace.recent, last, func() {})
 	for ok && ctx.Err() == nil {
 		began := time.Now()
-		if ok = s.pass(ctx, 0, s.published.Position(), func() { s.rest(ctx) }); ok && ctx.Err() == nil {
+		to := s.published.Position()
+		if ok = s.pass(ctx, 0, to, func() { s.rest(ctx) }); ok && ctx.Err() == nil {
 			s.metrics.passes.Inc()
+			s.passed(to)
 			pause(ctx, time.Until(began.Add(s.pace.every)))
 		}
 	}

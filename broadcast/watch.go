@@ -31,6 +31,9 @@ func (r *Relay) watch(ctx context.Context, l *lease) *watch {
 	}
 	s := &scrubber{
 		js: r.js, rows: r.rows, published: r.published, pace: r.pace, metrics: r.metrics, logger: r.cfg.Logger, found: w.found,
+		passed: func(to int64) {
+			r.setHealth("the same as the log up to %d at %s", to, time.Now().UTC().Format(time.RFC3339))
+		},
 	}
 	go func() {
 		defer close(w.ended)

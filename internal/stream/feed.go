@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -94,6 +95,9 @@ func (f *feed) stop() {
 // readStream takes what the stream has sent, after waiting for one message at most idleWait long. No records and no error
 // means that nothing came.
 func (f *Follower) readStream(ctx context.Context, limit int) ([]Record, error) {
+	if !f.cfg.JS.Conn().IsConnected() {
+		return nil, nats.ErrDisconnected // the consumer would say so only after a while without a heartbeat
+	}
 	if f.feed == nil {
 		feed, err := openFeed(ctx, f.cfg.JS, f.position, f.cfg.Log != nil)
 		if err != nil {
