@@ -148,7 +148,7 @@ func (r *Relay) examineFront(ctx context.Context, bounds stream.Bounds) error {
 // chain on to the one before. All consumers at the broker go with it; whoever reads keeps its position itself.
 func (r *Relay) rebuild(ctx context.Context, l *lease, d *damageError) error {
 	if !l.held(ctx) {
-		return fmt.Errorf("%w: %s", errNotMine, d)
+		return fmt.Errorf("%w: %s", errNotMine, d.Error())
 	}
 	if since := time.Since(r.rebuilt); !r.rebuilt.IsZero() && since < r.pace.rebuild {
 		return fmt.Errorf("made again %s ago, and once more after %s: %w", since.Round(time.Second), r.pace.rebuild, d)
@@ -165,7 +165,7 @@ func (r *Relay) rebuild(ctx context.Context, l *lease, d *damageError) error {
 		}
 	}
 	if !l.held(ctx) {
-		return fmt.Errorf("%w: %s", errNotMine, d)
+		return fmt.Errorf("%w: %s", errNotMine, d.Error())
 	}
 	answer, cancel := context.WithTimeout(ctx, brokerAnswer)
 	defer cancel()

@@ -27,7 +27,6 @@ const (
 	ackWithin    = 10 * time.Second       // for the broker to acknowledge a batch
 	leaseEvery   = time.Second            // between tries for the lease
 	raceAfter    = 3 * time.Second        // a stream that stands still for so long is raced for without the lease
-	lookEvery    = time.Minute            // between looks at the stream's configuration and its front
 	brokerAnswer = 5 * time.Second
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
-// pacing is how fast the scrubber reads, and how often a stream is made again.
+// pacing is how fast the scrubber reads, and how often the rest is looked at.
 type pacing struct {
 	recent int64         // messages at the end that are compared at once at the start
 	batch  int64         // messages compared between pauses
@@ -19,13 +19,15 @@ type pacing struct {
 	busy   time.Duration // the same while it has: it published more than a batch meanwhile
 	every  time.Duration // from the begin of one look through the whole stream to the next
 
+	look    time.Duration // between looks at the stream's configuration and its front
 	rebuild time.Duration // at most so often: whoever writes to the stream beside the relay would have it made again all the time
 }
 
 // 2,000 messages/s, 200 under load: a million in eight minutes.
 func usualPacing() pacing {
 	return pacing{
-		recent: 10_000, batch: 500, idle: 250 * time.Millisecond, busy: 2500 * time.Millisecond, every: 10 * time.Minute, rebuild: time.Minute,
+		recent: 10_000, batch: 500, idle: 250 * time.Millisecond, busy: 2500 * time.Millisecond, every: 10 * time.Minute,
+		look: time.Minute, rebuild: time.Minute,
 	}
 }
 

@@ -63,7 +63,7 @@ func (w *watch) look(ctx context.Context, last int64) (mine bool, err error) {
 	default:
 	}
 	bounds, err := w.r.stillThere(ctx, last)
-	if err != nil || time.Since(w.minute) < lookEvery {
+	if err != nil || time.Since(w.minute) < w.r.pace.look {
 		return true, err
 	}
 	w.minute = time.Now()
