@@ -144,7 +144,7 @@ func (r *Relay) examineFront(ctx context.Context, bounds stream.Bounds) error {
 	return &damageError{at: first, what: fmt.Sprintf("the stream begins at %d", bounds.First)}
 }
 
-// rebuild makes the stream again. The other copy of what it holds is the log, so that is looked through first: every row has to
+// rebuild deletes the stream, which is then made as one that was never there. The other copy of what it holds is the log, so that is looked through first: every row has to
 // chain on to the one before. All consumers at the broker go with it; whoever reads keeps its position itself.
 func (r *Relay) rebuild(ctx context.Context, l *lease, d *damageError) error {
 	if !l.held(ctx) {
@@ -175,7 +175,7 @@ func (r *Relay) rebuild(ctx context.Context, l *lease, d *damageError) error {
 	r.rebuilt = time.Now()
 	r.metrics.rebuilds.Inc()
 	r.setHealth("made again at %s: %s", r.rebuilt.UTC().Format(time.RFC3339), d)
-	return r.Ensure(ctx)
+	return nil
 }
 
 // chains makes sure that the log has every row of the stream, each following the one before.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/orderstore/orderstore/events"
@@ -16,10 +17,11 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
-// BenchmarkRefill copies a log of 200,000 events into the empty stream of an embedded server, as after the loss of its store: one
-// message at a time, in atomic batches, and with a server that flushes everything to disk before it acknowledges it.
+// BenchmarkRefill copies a log of 100,000 events into the empty stream of an embedded server, as after the loss of its store: one
+// message at a time, in atomic batches, and with a server that flushes everything to disk before it acknowledges it. The last has the
+// stream deleted while readers are connected that have read all of it.
 func BenchmarkRefill(b *testing.B) {
-	const size = 200_000
+	const size = 100_000
 	log := setup(b)
 	log.bulk(size, 200)
 	for _, c := range []struct {
@@ -50,6 +52,31 @@ func BenchmarkRefill(b *testing.B) {
 			b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
+	b.Run("connected", func(b *testing.B) {
+		server := natstest.Run(b)
+		t := &bench{t: b, pool: log.pool, tip: log.tip, digest: log.digest, dial: func() *nats.Conn { return natstest.Connect(b, server) }}
+		t.js = t.jetStream()
+		t.relay()
+		rs := t.connect()
+		rs.reach()
+		for b.Loop() {
+			require.NoError(b, stream.Drop(b.Context(), t.js))
+			t.refilledTo(size)
+		}
+		b.StopTimer()
+		b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+		t.bulk(100, 200)
+		rs.reach()
+	})
+}
+
+// refilledTo waits until the stream itself says that it is at a position.
+func (b *bench) refilledTo(position int64) {
+	b.t.Helper()
+	require.Eventually(b.t, func() bool {
+		bounds, err := stream.BoundsOf(b.t.Context(), b.js)
+		return err == nil && bounds.First == 1 && bounds.Last == position
+	}, 5*time.Minute, 10*time.Millisecond)
 }
 
 // bulk adds events to the log, faster than append. Each holds so many bytes that do not compress well, and about 300 more.

@@ -42,6 +42,7 @@ type setting struct {
 
 const (
 	notChanged = "the broker does not change it; the stream has to be deleted, and is filled again"
+	notDone    = "the broker took the change and did not make it"
 	moreCopies = "more copies than asked for are left alone"
 )
 
@@ -212,6 +213,11 @@ func Mend(ctx context.Context, js jetstream.JetStream, limits Limits) (Drift, er
 			continue
 		}
 		have = updated.CachedInfo().Config
+		if shown(setting.of(&have)) != d.Want {
+			d.Why = notDone
+			drift.Left = append(drift.Left, d)
+			continue
+		}
 		drift.Mended = append(drift.Mended, d)
 	}
 	return drift, nil

@@ -22,18 +22,18 @@ func names(all []stream.Deviation) []string {
 // drifted makes the stream with some settings that were not asked for.
 func drifted(t *testing.T, created, updated func(*jetstream.StreamConfig)) (jetstream.JetStream, *stream.Server) {
 	t.Helper()
-	srv := startServer(t, stream.ServerConfig{Dir: t.TempDir(), Port: stream.RandomPort})
-	js := jetStream(t, inProcess(t, srv))
-	s, err := stream.EnsureFrom(t.Context(), js, stream.Limits{}, firstOf(7))
+	usual := jetStream(t, inProcess(t, startServer(t, stream.ServerConfig{Dir: t.TempDir(), Port: stream.RandomPort})))
+	s, err := stream.EnsureFrom(t.Context(), usual, stream.Limits{}, firstOf(7))
 	require.NoError(t, err)
 	cfg := s.CachedInfo().Config
 	if created != nil {
-		require.NoError(t, stream.Drop(t.Context(), js))
 		created(&cfg)
-		s, err = js.CreateStream(t.Context(), cfg)
-		require.NoError(t, err)
-		cfg = s.CachedInfo().Config
 	}
+	srv := startServer(t, stream.ServerConfig{Dir: t.TempDir(), Port: stream.RandomPort})
+	js := jetStream(t, inProcess(t, srv))
+	s, err = js.CreateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	cfg = s.CachedInfo().Config
 	if updated != nil {
 		updated(&cfg)
 		_, err = js.UpdateStream(t.Context(), cfg)
@@ -128,7 +128,7 @@ func TestDriftThatCannotBeMendedIsTold(t *testing.T) {
 		}, want: []string{"persist_mode", "allow_atomic"}},
 		"retention":       {created: func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy }},
 		"sealed":          {updated: func(c *jetstream.StreamConfig) { c.Sealed = true }, want: []string{"sealed"}, stops: true},
-		"schedules":       {created: func(c *jetstream.StreamConfig) { c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = true, true, false }, want: []string{"allow_msg_schedules", "deny_purge"}},
+		"schedules":       {created: func(c *jetstream.StreamConfig) { c.AllowMsgSchedules, c.AllowRollup, c.DenyPurge = true, true, false }, want: []string{"allow_msg_schedules", "allow_rollup_hdrs", "deny_purge"}},
 		"message counter": {created: func(c *jetstream.StreamConfig) { c.AllowMsgCounter = true }, want: []string{"allow_msg_counter"}, stops: true},
 	} {
 		t.Run(name, func(t *testing.T) {
