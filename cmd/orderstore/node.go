@@ -174,14 +174,15 @@ func (n *node) startRelay(ctx context.Context) error {
 		return nil
 	}
 	limits := stream.Limits{MaxAge: n.cfg.StreamMaxAge, MaxBytes: n.cfg.StreamMaxBytes, Replicas: n.cfg.StreamReplicas}
-	if _, err := stream.Ensure(ctx, n.js, limits); err != nil {
-		n.log.WarnContext(ctx, "the stream is not there yet; the relay keeps trying", "cause", err)
-	}
 	n.relay, err = broadcast.NewRelay(broadcast.RelayConfig{
 		NATS: n.nats, Pool: n.write, Waker: n.logTip, Recent: &n.recent, Gate: n.guard, Limits: limits, Logger: n.log,
+		Registerer: n.registry,
 	})
 	if err != nil {
 		return err
+	}
+	if err := n.relay.Ensure(ctx); err != nil {
+		n.log.WarnContext(ctx, "the stream is not there as it should be; the relay keeps trying", "cause", err)
 	}
 	n.copying = start(ctx, n.failed, n.relay)
 	return nil
