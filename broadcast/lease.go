@@ -8,18 +8,22 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// leaseKey is the advisory lock of the relays of one primary.
-const leaseKey = 0x6f735f72656c6179 // "os_relay"
+// The advisory locks of those of whom one works at a time, for one primary.
+const (
+	leaseKey       = 0x6f735f72656c6179 // "os_relay"
+	consumersLease = 0x6f735f636f6e7375 // "os_consu"
+)
 
 const (
 	tryLease  = `SELECT pg_try_advisory_lock($1)`
 	freeLease = `SELECT pg_advisory_unlock($1)`
 )
 
-// lease lets one relay of many work. It is a session's advisory lock: it ends with the connection, so a relay that dies or is
-// cut off from the database gives it up.
+// lease lets one of many work. It is a session's advisory lock: it ends with the connection, so one that dies or is cut off from
+// the database gives it up.
 type lease struct {
 	pool    *pgxpool.Pool
+	key     int64
 	conn    *pgxpool.Conn
 	stuck   time.Time // since when the stream has stood still behind the log
 	stuckAt int64
@@ -35,7 +39,7 @@ func (l *lease) take(ctx context.Context) (bool, error) {
 		return false, fmt.Errorf("take lease: %w", err)
 	}
 	var got bool
-	if err := conn.QueryRow(ctx, tryLease, int64(leaseKey)).Scan(&got); err != nil || !got {
+	if err := conn.QueryRow(ctx, tryLease, l.key).Scan(&got); err != nil || !got {
 		conn.Release()
 		return false, err
 	}
@@ -62,7 +66,7 @@ func (l *lease) release(ctx context.Context) {
 	if l.conn == nil {
 		return
 	}
-	if _, err := l.conn.Exec(ctx, freeLease, int64(leaseKey)); err != nil {
+	if _, err := l.conn.Exec(ctx, freeLease, l.key); err != nil {
 		l.drop(ctx)
 		return
 	}

@@ -26,6 +26,26 @@ type publisher struct {
 	batch  atomic.Int64
 	arrive chan ack
 	msg    nats.Msg // used again for each message
+	flush  *flush
+}
+
+// flush is what was learnt of how the broker stores messages: one that flushes each of them to disk takes some hundreds a second one by one,
+// and tens of thousands in atomic batches. It outlives a publisher.
+type flush struct {
+	slow  bool // a batch of single messages took long
+	plain bool // the broker refuses atomic batches
+}
+
+const (
+	slowBatch = 64  // single messages at least that tell anything
+	slowEach  = 500 // microseconds for each of them are long
+)
+
+// took learns from a batch of single messages.
+func (f *flush) took(messages int, d time.Duration) {
+	if messages >= slowBatch && d > time.Duration(messages)*slowEach*time.Microsecond {
+		f.slow = true
+	}
 }
 
 // ack is the broker's answer to one message.
@@ -35,8 +55,8 @@ type ack struct {
 	err      error
 }
 
-func newPublisher(nc *nats.Conn) (*publisher, error) {
-	p := &publisher{nc: nc, inbox: nc.NewInbox(), arrive: make(chan ack, 2*relayBatch), msg: nats.Msg{Header: nats.Header{}}}
+func newPublisher(nc *nats.Conn, f *flush) (*publisher, error) {
+	p := &publisher{nc: nc, flush: f, inbox: nc.NewInbox(), arrive: make(chan ack, 2*relayBatch), msg: nats.Msg{Header: nats.Header{}}}
 	acks, err := nc.Subscribe(p.inbox+".*.*", p.answer)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to acknowledgements: %w", err)
@@ -93,10 +113,22 @@ func sequenceOf(m *nats.Msg) (int64, error) {
 	return full.Sequence, nil
 }
 
+// refusedError says which position the broker refused. Its cause is the broker's error.
+type refusedError struct {
+	position int64
+	cause    error
+}
+
+// Error names the position.
+func (e *refusedError) Error() string { return fmt.Sprintf("publish %d: %v", e.position, e.cause) }
+
+// Unwrap gives the broker's error.
+func (e *refusedError) Unwrap() error { return e.cause }
+
 var errNoAck = errors.New("the broker did not acknowledge in time")
 
-// publish sends records and waits until the broker has acknowledged all. Each names the sequence it follows, so the first one that is
-// refused has all after it refused too.
+// publish sends records and waits until the broker has acknowledged all. Each names the sequence it follows, so one that is refused has
+// all after it refused too, unless somebody else's message is in its place: it returns a refusedError, and that position is to be looked at.
 func (p *publisher) publish(ctx context.Context, records []stream.Record) error {
 	if len(records) == 0 {
 		return nil
@@ -106,15 +138,21 @@ func (p *publisher) publish(ctx context.Context, records []stream.Record) error 
 		<-p.arrive // of a batch that was given up
 	}
 	prefix := p.inbox + "." + strconv.FormatInt(batch, 10) + "."
+	if p.flush.slow && !p.flush.plain && len(records) > 1 {
+		return p.atomically(ctx, records, prefix)
+	}
+	began := time.Now()
 	for i := range records {
-		if err := p.send(&records[i], prefix); err != nil {
+		if err := p.single(&records[i], prefix); err != nil {
 			return fmt.Errorf("publish %d: %w", records[i].Position, err)
 		}
 	}
-	return p.wait(ctx, len(records))
+	err := p.wait(ctx, len(records))
+	p.flush.took(len(records), time.Since(began))
+	return err
 }
 
-func (p *publisher) send(record *stream.Record, prefix string) error {
+func (p *publisher) single(record *stream.Record, prefix string) error {
 	if err := fill(&p.msg, record); err != nil {
 		return err
 	}
@@ -122,6 +160,58 @@ func (p *publisher) send(record *stream.Record, prefix string) error {
 	p.msg.Reply = prefix + strconv.FormatInt(record.Position, 10)
 	return p.nc.PublishMsg(&p.msg)
 }
+
+// Headers of atomic batches.
+const (
+	headerBatch    = "Nats-Batch-Id"
+	headerSequence = "Nats-Batch-Sequence" // in the batch, from 1
+	headerCommit   = "Nats-Batch-Commit"   // on the last message
+)
+
+// atomically has the broker store all records or none. The first names the sequence it follows, the last asks for the answer.
+func (p *publisher) atomically(ctx context.Context, records []stream.Record, prefix string) error {
+	last := len(records) - 1
+	id := []string{p.inbox[len(p.inbox)-nuidLength:] + "-" + strconv.FormatInt(p.batch.Load(), 10)}
+	defer func() {
+		p.msg.Header, p.msg.Reply = nats.Header{}, ""
+	}()
+	p.msg.Header, p.msg.Reply = nats.Header{headerBatch: id}, ""
+	p.msg.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatInt(records[0].Position-1, 10)}
+	for i := range records {
+		if err := fill(&p.msg, &records[i]); err != nil {
+			return fmt.Errorf("publish %d: %w", records[i].Position, err)
+		}
+		p.msg.Header[headerSequence] = []string{strconv.Itoa(i + 1)}
+		if i == last {
+			p.msg.Header[headerCommit] = []string{"1"}
+			p.msg.Reply = prefix + strconv.FormatInt(records[i].Position, 10)
+		}
+		if err := p.nc.PublishMsg(&p.msg); err != nil {
+			return fmt.Errorf("publish %d: %w", records[i].Position, err)
+		}
+		delete(p.msg.Header, jetstream.ExpectedLastSeqHeader)
+	}
+	err := p.wait(ctx, 1)
+	if refused, ok := errors.AsType[*refusedError](err); ok {
+		refused.position = records[0].Position
+	}
+	if err != nil && !outrun(err) && ctx.Err() == nil {
+		p.flush.plain = true // whatever it was, single messages get through or say better why not
+	}
+	return err
+}
+
+// nuidLength is how much of an inbox's name makes it its own.
+const nuidLength = 22
+
+// outrun says that the broker refused a message only because the stream does not end where it was thought to.
+func outrun(err error) bool {
+	refused, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && (refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || refused.ErrorCode == wrongLastSequence)
+}
+
+// wrongLastSequence is what replicated streams answer instead.
+const wrongLastSequence jetstream.ErrorCode = 10164
 
 // wait takes as many acknowledgements as messages were sent. A sequence that is not the position cannot be mended by going on.
 func (p *publisher) wait(ctx context.Context, n int) error {
@@ -134,7 +224,7 @@ func (p *publisher) wait(ctx context.Context, n int) error {
 			switch {
 			case failed != nil:
 			case a.err != nil:
-				failed = fmt.Errorf("publish %d: %w", a.position, a.err)
+				failed = &refusedError{a.position, a.err}
 			case a.sequence != a.position:
 				failed = fmt.Errorf("%w: position %d was stored as %d", ErrNotACopy, a.position, a.sequence)
 			}

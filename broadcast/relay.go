@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/orderstore/orderstore/internal/stream"
 )
@@ -28,8 +30,13 @@ const (
 	brokerAnswer = 5 * time.Second
 )
 
-// ErrNotACopy says that the stream holds what the log does not: nothing is published until an operator has looked.
-var ErrNotACopy = errors.New("the stream is not a copy of the log")
+// Nothing is published until an operator has looked.
+var (
+	// ErrNotACopy says that the stream holds what the log does not.
+	ErrNotACopy = errors.New("the stream is not a copy of the log")
+	// ErrTakesNothing says that the stream is configured so that nothing can be published, and that the broker does not change that.
+	ErrTakesNothing = errors.New("the stream takes nothing")
+)
 
 // Log is what the relay reads.
 type Log interface {
@@ -50,18 +57,29 @@ type RelayConfig struct {
 	Gate   stream.Gate    // that what is read from the log has to pass before it is published; nil: none
 	Limits stream.Limits
 	Logger *slog.Logger
+	// Registerer takes the relay's metrics; nil: nobody sees them.
+	Registerer prometheus.Registerer
 }
 
 // Relay copies the log to the stream, in order, each position once. The broker itself refuses a hole or a duplicate, since each
 // message names the sequence before it. Several relays may run: a lease lets one of them work, and races are safe.
 type Relay struct {
 	cfg       RelayConfig
-	log       Log
+	log       *stream.Log // what may be published
+	rows      *stream.Log // the same without the gate, to compare with
 	js        jetstream.JetStream
 	published *stream.Tip
+	metrics   *metrics
+	pace      pacing
 	halted    atomic.Pointer[string]
+	drift     atomic.Pointer[[]string]
+	health    atomic.Pointer[string]
 	looked    time.Time // when the log was last read
 	dry       bool      // nothing was in it then
+	flush     flush     // how the broker stores
+	ahead     *ahead    // what is being read meanwhile
+	suspect   int64     // a position that the scrubber found to differ; 0: none
+	rebuilt   time.Time // when the stream was last made again
 }
 
 // NewRelay makes a relay. It does nothing until Run.
@@ -70,7 +88,10 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
-	return &Relay{cfg: cfg, log: stream.NewLog(cfg.Pool).Behind(cfg.Gate), js: js, published: &stream.Tip{}}, nil
+	rows := stream.NewLog(cfg.Pool)
+	r := &Relay{cfg: cfg, log: rows.Behind(cfg.Gate), rows: rows, js: js, published: &stream.Tip{}, pace: usualPacing()}
+	r.metrics = newMetrics(r)
+	return r, nil
 }
 
 // Name names the worker.
@@ -87,19 +108,48 @@ func (r *Relay) Halted() string {
 	return ""
 }
 
-// Run copies until ctx ends. Trouble is waited out; a stream that is not a copy of the log halts the relay until it is one.
+// Drift are the settings of the stream that are not as wanted and that the broker does not change.
+func (r *Relay) Drift() []string {
+	if all := r.drift.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// Health says what comparing the stream with the log came to; empty before it has come to anything.
+func (r *Relay) Health() string {
+	if what := r.health.Load(); what != nil {
+		return *what
+	}
+	return ""
+}
+
+func (r *Relay) setHealth(format string, args ...any) {
+	what := fmt.Sprintf(format, args...)
+	r.health.Store(&what)
+}
+
+// Run copies until ctx ends. Trouble is waited out. A stream that is damaged is made again from the log; one that holds what the log does
+// not halts the relay until it no longer does.
 func (r *Relay) Run(ctx context.Context) error {
-	lease := &lease{pool: r.cfg.Pool}
+	lease := &lease{pool: r.cfg.Pool, key: leaseKey}
 	defer lease.release(context.WithoutCancel(ctx))
 	for ctx.Err() == nil {
 		if !r.mayWork(ctx, lease) {
+			r.halted.Store(nil) // it is another relay's to say
 			pause(ctx, leaseEvery)
 			continue
 		}
 		err := r.copy(ctx, lease)
+		if damage, ok := errors.AsType[*damageError](err); ok && ctx.Err() == nil {
+			err = r.rebuild(ctx, lease, damage)
+			if err == nil {
+				continue
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
-		case errors.Is(err, ErrNotACopy):
+		case halts(err):
 			r.halt(ctx, err)
 			pause(ctx, relayHalted)
 		case err != nil:
@@ -108,6 +158,12 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// halts says whether trying again at once is of no use.
+func halts(err error) bool {
+	_, damaged := errors.AsType[*damageError](err)
+	return damaged || errors.Is(err, ErrNotACopy) || errors.Is(err, ErrTakesNothing)
 }
 
 func (r *Relay) halt(ctx context.Context, err error) {
@@ -125,12 +181,14 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 	}
 	r.halted.Store(nil)
 	r.published.Set(last)
-	out, err := newPublisher(r.cfg.NATS)
+	out, err := newPublisher(r.cfg.NATS, &r.flush)
 	if err != nil {
 		return err
 	}
 	defer out.close()
-	checked := time.Now()
+	watch := r.watch(ctx, lease)
+	defer watch.stop()
+	defer r.forget()
 	for ctx.Err() == nil {
 		var changed <-chan struct{}
 		if r.cfg.Waker != nil {
@@ -141,18 +199,15 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 			return err
 		}
 		if err := out.publish(ctx, records); err != nil {
+			if refused, ok := errors.AsType[*refusedError](err); ok {
+				r.suspect = refused.position
+			}
 			return err
 		}
 		last += int64(len(records))
 		r.published.Advance(last)
-		if time.Since(checked) > leaseEvery {
-			checked = time.Now()
-			if !lease.held(ctx) {
-				return nil
-			}
-			if err := r.stillThere(ctx, last); err != nil {
-				return err
-			}
+		if mine, err := watch.look(ctx, last); err != nil || !mine {
+			return err
 		}
 		if len(records) == 0 {
 			await(ctx, changed, relayPoll)
@@ -173,7 +228,7 @@ func (r *Relay) next(ctx context.Context, last int64) ([]stream.Record, error) {
 		}
 	}
 	r.looked = time.Now()
-	records, err := r.log.Read(ctx, last, relayBatch)
+	records, err := r.read(ctx, last)
 	r.dry = len(records) == 0
 	return records, err
 }
@@ -184,52 +239,56 @@ func (r *Relay) heldBack(since time.Duration) bool {
 	return r.dry && since < relayPoll || r.cfg.Recent.Appending() && since < relayHold
 }
 
-// stillThere checks that the stream ends where this relay left it: one that was lost is refilled without waiting for an event.
-func (r *Relay) stillThere(ctx context.Context, last int64) error {
-	ctx, cancel := context.WithTimeout(ctx, brokerAnswer)
-	defer cancel()
-	at, err := r.last(ctx)
-	if err != nil {
-		return err
-	}
-	if at != last {
-		return fmt.Errorf("the stream ends at %d, it was at %d", at, last)
-	}
-	return nil
-}
-
 // tail finds where the stream is, after making sure that its end is the log's row at that position.
 func (r *Relay) tail(ctx context.Context) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, brokerAnswer)
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
 	defer cancel()
-	if _, err := stream.Ensure(ctx, r.js, r.cfg.Limits); err != nil {
+	if err := r.Ensure(ctx); err != nil {
 		return 0, err
 	}
 	bounds, err := stream.BoundsOf(ctx, r.js)
 	if err != nil || bounds.Last == 0 {
 		return 0, err
 	}
-	digest, ok, err := r.log.Digest(ctx, bounds.Last)
+	return bounds.Last, r.examine(ctx, bounds)
+}
+
+// Ensure makes the stream where there is none, beginning with the first position that its limits would keep, and mends its
+// configuration. It returns ErrTakesNothing (test with errors.Is) where that cannot be mended and keeps all out.
+func (r *Relay) Ensure(ctx context.Context) error {
+	_, err := stream.EnsureFrom(ctx, r.js, r.cfg.Limits, func(ctx context.Context) (int64, error) {
+		return r.rows.Kept(ctx, r.cfg.Limits, time.Now())
+	})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if !ok {
-		head, _, err := r.log.Head(ctx)
-		if err != nil {
-			return 0, err
+	return r.mend(ctx)
+}
+
+// mend changes the stream's configuration back, and tells once of what it cannot.
+func (r *Relay) mend(ctx context.Context) error {
+	drift, err := stream.Mend(ctx, r.js, r.cfg.Limits)
+	for _, d := range drift.Mended {
+		r.metrics.mended.Inc()
+		r.cfg.Logger.WarnContext(ctx, "the stream's configuration was changed back", "setting", d.Setting, "was", d.Have, "is", d.Want)
+	}
+	if err != nil {
+		return err
+	}
+	left := make([]string, len(drift.Left))
+	for i, d := range drift.Left {
+		left[i] = d.String()
+	}
+	r.metrics.drift.Set(float64(len(left)))
+	if before := r.drift.Swap(&left); len(left) > 0 && (before == nil || !slices.Equal(*before, left)) {
+		r.cfg.Logger.ErrorContext(ctx, "the stream is not configured as wanted", "settings", left)
+	}
+	for _, d := range drift.Left {
+		if d.Stops {
+			return fmt.Errorf("%w: %s", ErrTakesNothing, d)
 		}
-		return 0, fmt.Errorf("%w: it ends at %d, the log at %d", ErrNotACopy, bounds.Last, head)
 	}
-	copied, err := stream.Message(ctx, r.js, bounds.Last)
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return bounds.Last, nil
-	case err != nil && !errors.Is(err, stream.ErrDiverged):
-		return 0, err
-	case err != nil || copied.Digest != digest:
-		return 0, fmt.Errorf("%w: position %d differs", ErrNotACopy, bounds.Last)
-	}
-	return bounds.Last, nil
+	return nil
 }
 
 func await(ctx context.Context, changed <-chan struct{}, atMost time.Duration) {

@@ -10,7 +10,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/orderstore/orderstore/events"
@@ -23,17 +25,19 @@ import (
 
 // bench is a log, a broker, and nothing between them yet.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	pool   *pgxpool.Pool
 	server *stream.Server
 	js     jetstream.JetStream
 	tip    *stream.Tip
 	digest events.Digest
+	dial   func() *nats.Conn
 }
 
-func setup(t *testing.T) *bench {
+func setup(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{t: t, pool: pgtest.Database(t, migrations.Write, "write"), server: natstest.Run(t), tip: &stream.Tip{}}
+	b.dial = func() *nats.Conn { return natstest.Connect(t, b.server) }
 	var err error
 	b.js, err = jetstream.New(natstest.Connect(t, b.server))
 	require.NoError(t, err)
@@ -74,10 +78,16 @@ func (b *bench) appendTx(ctx context.Context, from int64, n int) error {
 // relay starts a relay, as another process would; the returned function stops it.
 func (b *bench) relay() (*Relay, func()) {
 	b.t.Helper()
+	return b.relayWith(stream.Limits{}, usualPacing())
+}
+
+func (b *bench) relayWith(limits stream.Limits, pace pacing) (*Relay, func()) {
+	b.t.Helper()
 	r, err := NewRelay(RelayConfig{
-		NATS: natstest.Connect(b.t, b.server), Pool: b.pool, Waker: b.tip, Logger: slog.New(slog.DiscardHandler),
+		NATS: b.dial(), Pool: b.pool, Waker: b.tip, Limits: limits, Logger: discard(), Registerer: prometheus.NewRegistry(),
 	})
 	require.NoError(b.t, err)
+	r.pace = pace
 	return r, b.run(r)
 }
 

@@ -210,7 +210,8 @@ func (st *SubscriptionStore) Ack(ctx context.Context, id uuid.UUID, position int
 // subscription's version.
 func (st *SubscriptionStore) Seek(ctx context.Context, id uuid.UUID, position int64, now time.Time) error {
 	return postgres.InTx(ctx, st.pool, func(tx pgx.Tx) error {
-		// In the order in which a deletion takes them.
+		// The version first: whoever copies an acknowledgement holds it, and then looks at the position. A deletion takes them in this
+		// order too.
 		if _, err := tx.Exec(ctx, touchVersion, id, now); err != nil {
 			return fmt.Errorf("move subscription: %w", err)
 		}

@@ -60,35 +60,51 @@ func Verify(ctx context.Context, js jetstream.JetStream, log Log, to int64, prog
 	return v, nil
 }
 
+// scan compares a stretch of the stream with the log.
 type scan struct {
 	v        *Verification
 	log      Log
 	position int64 // the last that was compared
 	to       int64
 	progress func(int64)
+	consumer jetstream.Consumer
 }
 
 func (s *scan) run(ctx context.Context, js jetstream.JetStream) error {
 	if s.position >= s.to {
 		return nil
 	}
-	consumer, err := js.CreateConsumer(ctx, stream.Name, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: 30 * time.Second,
-	})
-	if err != nil {
-		return fmt.Errorf("create consumer: %w", err)
+	if err := s.open(ctx, js); err != nil {
+		return err
 	}
 	for s.position < s.to && s.v.Difference == "" {
-		n := int(min(verifyBatch, s.to-s.position))
-		batch, err := consumer.Fetch(n, jetstream.FetchMaxWait(verifyWait))
-		if err != nil {
-			return fmt.Errorf("fetch: %w", err)
-		}
-		if err := s.take(ctx, batch); err != nil {
+		if err := s.step(ctx, verifyBatch); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// open makes a consumer that begins after the position.
+func (s *scan) open(ctx context.Context, js jetstream.JetStream) error {
+	consumer, err := js.CreateConsumer(ctx, stream.Name, jetstream.ConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: uint64(s.position + 1), //nolint:gosec // positions are never negative
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	})
+	if err != nil {
+		return fmt.Errorf("create consumer: %w", err)
+	}
+	s.consumer = consumer
+	return nil
+}
+
+// step compares up to a number of messages.
+func (s *scan) step(ctx context.Context, most int64) error {
+	batch, err := s.consumer.Fetch(int(min(most, s.to-s.position)), jetstream.FetchMaxWait(verifyWait))
+	if err != nil {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	return s.take(ctx, batch)
 }
 
 func (s *scan) take(ctx context.Context, batch jetstream.MessageBatch) error {
@@ -122,11 +138,22 @@ func (s *scan) compare(msg jetstream.Msg, want *stream.Record) {
 		s.v.differs(want.Position, "%v", err)
 	case got.Position != want.Position:
 		s.v.differs(want.Position, "the stream has a hole at %d", want.Position)
-	case !bytes.Equal(got.Body, want.Body):
-		s.v.differs(want.Position, "message %d is not the log's event", want.Position)
-	case got.Digest != want.Digest:
-		s.v.differs(want.Position, "message %d carries another digest than the log", want.Position)
-	case got.Subject != want.Subject:
-		s.v.differs(want.Position, "message %d has the subject %q, the log %q", want.Position, got.Subject, want.Subject)
+	default:
+		if what := unlike(&got, want); what != "" {
+			s.v.differs(want.Position, "%s", what)
+		}
 	}
+}
+
+// unlike says how a message differs from the row at its position; empty where it does not.
+func unlike(got, want *stream.Record) string {
+	switch {
+	case !bytes.Equal(got.Body, want.Body):
+		return fmt.Sprintf("message %d is not the log's event", want.Position)
+	case got.Digest != want.Digest:
+		return fmt.Sprintf("message %d carries another digest than the log", want.Position)
+	case got.Subject != want.Subject:
+		return fmt.Sprintf("message %d has the subject %q, the log %q", want.Position, got.Subject, want.Subject)
+	}
+	return ""
 }

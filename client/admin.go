@@ -211,6 +211,12 @@ type StageLag struct {
 	Position int64  `json:"position"`
 	Lag      int64  `json:"lag"`
 	Stopped  string `json:"stopped,omitempty"` // why it goes no further
+
+	// The rest is told of the stream alone, by a process with the role relay.
+	First  int64    `json:"first,omitempty"`  // position that it begins with
+	Holes  int64    `json:"holes,omitempty"`  // positions that it lacks after that
+	Drift  []string `json:"drift,omitempty"`  // settings that are not as wanted and that the broker does not change
+	Health string   `json:"health,omitempty"` // what the last comparison with the log came to
 }
 
 // Lag asks how far each stage is.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -238,9 +240,15 @@ func lagCommand(c *connection) *cobra.Command {
 				stages = append([]client.StageLag{*lag.Stream}, stages...)
 			}
 			for _, s := range stages {
-				_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", s.Name, s.Position, s.Lag, s.Stopped)
+				_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", s.Name, s.Position, s.Lag, remarks(s))
 			}
 			return table.Flush()
 		},
 	}
+}
+
+// remarks are what there is to say of a stage.
+func remarks(s client.StageLag) string {
+	all := slices.DeleteFunc(append([]string{s.Stopped, s.Health}, s.Drift...), func(text string) bool { return text == "" })
+	return strings.Join(all, "; ")
 }

@@ -22,6 +22,9 @@ var storeBinary string //nolint:gochecknoglobals // set once, before the first t
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	if os.Getenv(bePlain) != "" {
+		return run()
+	}
 	dir, err := os.MkdirTemp("", "orderctl-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

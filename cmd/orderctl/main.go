@@ -34,6 +34,8 @@ func run() int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, errNonconforming):
+		return exitFailed
 	case errors.Is(err, errRejected):
 		return exitRejected
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
@@ -61,7 +63,7 @@ a development instance, with --as for the party; or by ORDERSTORE_URL, ORDERSTOR
 	root.AddCommand(
 		importCommand(c), submitCommand(c), getCommand(c), listCommand(c), watchCommand(c), ordersCommand(c),
 		tenantsCommand(c), providersCommand(c), routesCommand(c), productsCommand(c), vendorsCommand(c), tokensCommand(c), lagCommand(c),
-		tasksCommand(c), stateMachineCommand(c), sampleCommand(), providerSimCommand(c),
+		tasksCommand(c), stateMachineCommand(c), sampleCommand(), providerSimCommand(c), conformanceCommand(c),
 	)
 	return root
 }

@@ -17,6 +17,7 @@ type config struct {
 	PostgresRead      string        `env:"POSTGRES_READ"`
 	PostgresAuxiliary string        `env:"POSTGRES_AUXILIARY"`
 	NATS              string        `env:"NATS"`
+	NATSLogin         time.Duration `env:"NATS_LOGIN" envDefault:"15m"` // longest that a party's login is good for
 	HTTP              string        `env:"HTTP" envDefault:"127.0.0.1:8080"`
 	Metrics           string        `env:"METRICS" envDefault:"127.0.0.1:9090"`
 	Issuer            string        `env:"ISSUER" envDefault:"urn:orderstore"`
@@ -37,6 +38,9 @@ type config struct {
 	WebhookRetention       time.Duration   `env:"WEBHOOK_RETENTION" envDefault:"168h"`
 	WebhookDisableAfter    time.Duration   `env:"WEBHOOK_DISABLE_AFTER" envDefault:"120h"`
 }
+
+// minNATSLogin keeps parties from logging in without end: servers count in whole seconds.
+const minNATSLogin = 10 * time.Second
 
 func readConfig() (config, error) {
 	cfg, err := env.ParseAsWithOptions[config](env.Options{Prefix: "ORDERSTORE_"})
@@ -98,6 +102,9 @@ func (c *config) validate(roles []role) error {
 	}
 	if c.StreamMaxAge < 0 || c.StreamMaxBytes < 0 || c.StreamReplicas < 1 || c.StreamReplicas > 5 {
 		faults = append(faults, errors.New("ORDERSTORE_STREAM_*: no limit may be negative, and replicas are 1 to 5"))
+	}
+	if c.NATSLogin < minNATSLogin {
+		faults = append(faults, fmt.Errorf("ORDERSTORE_NATS_LOGIN is less than %s", minNATSLogin))
 	}
 	if c.DurabilityEvery < 0 {
 		faults = append(faults, errors.New("ORDERSTORE_DURABILITY_EVERY is negative"))

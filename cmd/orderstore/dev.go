@@ -66,7 +66,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	i, err := openInstance(ctx, o.data, log)
+	i, err := openInstance(ctx, o.data, log, forParties)
 	if err != nil {
 		_ = listener.Close()
 		return err
@@ -132,9 +132,6 @@ func (d *development) config(listener net.Listener) (config, error) {
 	cfg.StreamReplicas = 1
 	cfg.allowLoopback()
 	ctx := context.Background()
-	if err := migrateAll(ctx, cfg); err != nil {
-		return cfg, err
-	}
 	known, err := readCredentials(d.options.data)
 	if err != nil {
 		return cfg, err

@@ -29,11 +29,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	issuer, err := auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients)
-	if err != nil {
-		return nil, err
-	}
-	routes := append(httpapi.AuthRoutes(issuer), n.records()...)
+	routes := append(httpapi.AuthRoutes(n.issuer), n.records()...)
 	if n.has(roleCommand) {
 		routes = append(routes, command.Routes(n.committer, n.clients)...)
 	}

@@ -103,10 +103,19 @@ type stageLag struct {
 	Stopped  string `json:"stopped,omitempty"`
 }
 
+// streamLag also says how the stream is, as far as the relay of this process knows.
+type streamLag struct {
+	stageLag
+	First  int64    `json:"first,omitempty"`  // position it begins with
+	Holes  int64    `json:"holes,omitempty"`  // positions that it lacks after that
+	Drift  []string `json:"drift,omitempty"`  // settings that are not as wanted and that the broker does not change
+	Health string   `json:"health,omitempty"` // what the last comparison with the log came to
+}
+
 // lagReport is what /v1/admin/lag answers.
 type lagReport struct {
 	Log       int64      `json:"log"` // the position that all else is measured against
-	Stream    *stageLag  `json:"stream,omitempty"`
+	Stream    *streamLag `json:"stream,omitempty"`
 	Views     []stageLag `json:"views"`
 	Auxiliary []stageLag `json:"auxiliary"`
 	// Those that are furthest behind, by id.
@@ -126,14 +135,7 @@ func (n *node) lag(c echo.Context, _ auth.Identity) error {
 	}
 	r := lagReport{Log: end, Views: []stageLag{}, Auxiliary: []stageLag{}, Subscriptions: stages(ctx, n.write, furthestBehind, end)}
 	if n.js != nil {
-		s := stageLag{Name: stream.Name, Stopped: "does not answer"}
-		if bounds, err := stream.BoundsOf(ctx, n.js); err == nil {
-			s = stageLag{Name: stream.Name, Position: bounds.Last, Lag: max(end-bounds.Last, 0)}
-		}
-		if n.relay != nil && n.relay.Halted() != "" {
-			s.Stopped = n.relay.Halted()
-		}
-		r.Stream = &s
+		r.Stream = n.streamLag(ctx, end)
 	}
 	if n.read != nil {
 		r.Views = stages(ctx, n.read, `SELECT view, position, stopped FROM checkpoints ORDER BY view`, end)
@@ -142,6 +144,26 @@ func (n *node) lag(c echo.Context, _ auth.Identity) error {
 		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, stopped FROM checkpoints ORDER BY system`, end)
 	}
 	return c.JSON(http.StatusOK, r)
+}
+
+func (n *node) streamLag(ctx context.Context, end int64) *streamLag {
+	s := &streamLag{stageLag: stageLag{Name: stream.Name, Stopped: "does not answer"}}
+	if n.relay != nil {
+		s.Position = n.relay.Published().Position() // the last that was known of it
+	}
+	if bounds, err := stream.BoundsOf(ctx, n.js); err == nil {
+		s.Position, s.Stopped = bounds.Last, ""
+		s.First, s.Holes = bounds.First, bounds.Holes()
+	}
+	s.Lag = max(end-s.Position, 0)
+	if n.relay == nil {
+		return s
+	}
+	if halted := n.relay.Halted(); halted != "" {
+		s.Stopped = halted
+	}
+	s.Drift, s.Health = n.relay.Drift(), n.relay.Health()
+	return s
 }
 
 // stages reads how far the views or systems of a database are; none when it does not answer.

@@ -80,7 +80,7 @@ func withInstance(ctx context.Context, data string, do func(context.Context, *in
 	if _, err := os.Stat(data); err != nil {
 		return fmt.Errorf("there is no instance in %s: start one with orderstore dev --data %s", data, data)
 	}
-	i, err := openInstance(ctx, data, slog.New(slog.DiscardHandler))
+	i, err := openInstance(ctx, data, slog.New(slog.DiscardHandler), nobodyElse)
 	if errors.Is(err, dirlock.ErrHeld) {
 		i, err = joinInstance(ctx, data)
 	}
@@ -122,8 +122,20 @@ func joinInstance(ctx context.Context, data string) (*instance, error) {
 	return &instance{cfg: cfg, nats: nc}, nil
 }
 
-// openInstance starts the stores of a development instance. The error wraps dirlock.ErrHeld when another process runs it.
-func openInstance(ctx context.Context, data string, log *slog.Logger) (*instance, error) {
+// forParties migrates the databases of an instance and has its broker ask who is let in.
+func forParties(ctx context.Context, cfg config) (*stream.Callout, error) {
+	if err := migrateAll(ctx, cfg); err != nil {
+		return nil, err
+	}
+	return callout(ctx, cfg.PostgresWrite)
+}
+
+// nobodyElse leaves the databases as they are and lets only this program in to the broker.
+func nobodyElse(context.Context, config) (*stream.Callout, error) { return nil, nil }
+
+// openInstance starts the stores of a development instance; access says whom the broker lets in. The error wraps dirlock.ErrHeld when
+// another process runs it.
+func openInstance(ctx context.Context, data string, log *slog.Logger, access func(context.Context, config) (*stream.Callout, error)) (*instance, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, folderFault(data, err)
 	}
@@ -132,14 +144,14 @@ func openInstance(ctx context.Context, data string, log *slog.Logger) (*instance
 		return nil, folderFault(data, err)
 	}
 	i := &instance{lock: lock, log: log}
-	if err := i.open(ctx, data, log); err != nil {
+	if err := i.open(ctx, data, log, access); err != nil {
 		i.close()
 		return nil, err
 	}
 	return i, nil
 }
 
-func (i *instance) open(ctx context.Context, data string, log *slog.Logger) error {
+func (i *instance) open(ctx context.Context, data string, log *slog.Logger, access func(context.Context, config) (*stream.Callout, error)) error {
 	if err := checkLayout(data); err != nil {
 		return err
 	}
@@ -150,12 +162,16 @@ func (i *instance) open(ctx context.Context, data string, log *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	i.broker, err = stream.StartServer(stream.ServerConfig{Dir: filepath.Join(data, "nats"), Log: log})
+	i.cfg.PostgresWrite, i.cfg.PostgresRead, i.cfg.PostgresAuxiliary = i.cluster.URL("write"), i.cluster.URL("read"), i.cluster.URL("auxiliary")
+	public, err := access(ctx, i.cfg)
 	if err != nil {
 		return err
 	}
-	i.cfg.PostgresWrite, i.cfg.PostgresRead = i.cluster.URL("write"), i.cluster.URL("read")
-	i.cfg.PostgresAuxiliary, i.cfg.NATS = i.cluster.URL("auxiliary"), i.broker.URL()
+	i.broker, err = stream.StartServer(stream.ServerConfig{Dir: filepath.Join(data, "nats"), Callout: public, Log: log})
+	if err != nil {
+		return err
+	}
+	i.cfg.NATS = i.broker.URL()
 	if i.nats, err = i.broker.Connect(ctx); err != nil {
 		return fmt.Errorf("connect to the embedded NATS: %w", err)
 	}

@@ -54,6 +54,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), verifyCommand())
+	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), verifyCommand(), natsConfigCommand())
 	return root
 }

@@ -57,6 +57,7 @@ type node struct {
 	viewTips   map[string]*stream.Tip
 	clients    *auth.Store
 	authn      *auth.Authenticator
+	issuer     *auth.Issuer
 	committer  *command.Committer
 	relay      *broadcast.Relay
 	projection *projection.Projection
@@ -72,6 +73,7 @@ type node struct {
 	copying  *crew
 	viewing  *crew
 	telling  *crew
+	access   *crew              // of parties, to NATS
 	streams  context.CancelFunc // ends long polls and event streams
 }
 
@@ -82,7 +84,7 @@ func startNode(ctx context.Context, cfg config, roles []role, nc *nats.Conn, lis
 		logTip: &stream.Tip{}, viewTips: map[string]*stream.Tip{},
 	}
 	for _, step := range []func(context.Context) error{
-		n.listen, n.open, n.startAuth, n.startIntake, n.startRelay, n.startViews, n.serve,
+		n.listen, n.open, n.startAuth, n.startIntake, n.startRelay, n.startViews, n.startAccess, n.serve,
 	} {
 		if err := step(ctx); err != nil {
 			n.stop(false)
@@ -113,7 +115,7 @@ func (n *node) open(ctx context.Context) error {
 		needed bool
 		cfg    postgres.PoolConfig
 	}{
-		{&n.write, n.cfg.PostgresWrite, true, postgres.PoolConfig{Name: "orderstore-write", MaxConns: 12}},
+		{&n.write, n.cfg.PostgresWrite, true, postgres.PoolConfig{Name: "orderstore-write", MaxConns: 14}},
 		{&n.views, n.cfg.PostgresRead, n.has(roleProjection), postgres.PoolConfig{Name: "orderstore-projection", MaxConns: 6, AsyncCommit: true}},
 		{&n.read, n.cfg.PostgresRead, n.has(roleQuery, roleBroadcast), postgres.PoolConfig{
 			Name: "orderstore-query", MaxConns: 16, StatementTimeout: 10 * time.Second,
@@ -145,6 +147,9 @@ func (n *node) startAuth(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n.issuer, err = auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients); err != nil {
+		return err
+	}
 	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard)
 	return nil
 }
@@ -172,14 +177,15 @@ func (n *node) startRelay(ctx context.Context) error {
 		return nil
 	}
 	limits := stream.Limits{MaxAge: n.cfg.StreamMaxAge, MaxBytes: n.cfg.StreamMaxBytes, Replicas: n.cfg.StreamReplicas}
-	if _, err := stream.Ensure(ctx, n.js, limits); err != nil {
-		n.log.WarnContext(ctx, "the stream is not there yet; the relay keeps trying", "cause", err)
-	}
 	n.relay, err = broadcast.NewRelay(broadcast.RelayConfig{
 		NATS: n.nats, Pool: n.write, Waker: n.logTip, Recent: &n.recent, Gate: n.guard, Limits: limits, Logger: n.log,
+		Registerer: n.registry,
 	})
 	if err != nil {
 		return err
+	}
+	if err := n.relay.Ensure(ctx); err != nil {
+		n.log.WarnContext(ctx, "the stream is not there as it should be; the relay keeps trying", "cause", err)
 	}
 	n.copying = start(ctx, n.failed, n.relay)
 	return nil
@@ -245,6 +251,7 @@ func (n *node) stop(inOrder bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*drainWithin)
 	defer cancel()
 	n.stopServing(ctx)
+	stopCrew(n.access)
 	n.bounded(ctx, "intake", func() { stopCrew(n.intake) })
 	if inOrder && n.relay != nil && n.committer != nil && n.relay.Halted() == "" {
 		n.drain(ctx, "stream", n.relay.Published(), n.logTip.Position())

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -180,6 +182,15 @@ func (a *Authenticator) Check(who Identity) error {
 		return fault.New(fault.Unauthorized, "the client is disabled")
 	}
 	return nil
+}
+
+// Disabled lists the clients that were disabled within a day, as last read.
+func (a *Authenticator) Disabled() []string {
+	known := a.own.known.Load()
+	if known == nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(known.disabled))
 }
 
 func (a *Authenticator) verify(ctx context.Context, bearer string) (Identity, error) {

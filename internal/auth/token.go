@@ -73,6 +73,17 @@ func (i *Issuer) Token(c echo.Context) error {
 	return i.answer(c, who)
 }
 
+// Login checks the id and secret of a client that comes by another door than POST /oauth/token. Wrong ones count together with those of
+// that route. A wrong id or secret or a disabled client is fault.Unauthorized, too many of them fault.TooManyRequests, and with the
+// database away it is fault.Unavailable. The identity does not expire by itself.
+func (i *Issuer) Login(ctx context.Context, id, secret string) (Identity, error) {
+	who, err := i.login(ctx, id, secret)
+	if errors.Is(err, errBadClient) {
+		return Identity{}, fault.Wrap(err, fault.Unauthorized, "client authentication failed")
+	}
+	return who, err
+}
+
 // login checks the secret and counts the wrong ones. A client that guessed too often is refused unseen: its right secret
 // does not help either until the minute is over, else the answer would tell the guesser.
 func (i *Issuer) login(ctx context.Context, id, secret string) (Identity, error) {

@@ -13,10 +13,22 @@ import (
 // Run starts a server on a directory of its own. Both go when the test ends.
 func Run(t testing.TB) *stream.Server {
 	t.Helper()
+	return start(t, nil)
+}
+
+// RunFor starts a server that lets parties in whom the holder of the callout's keys lets in.
+func RunFor(t testing.TB, callout stream.Callout) *stream.Server {
+	t.Helper()
+	return start(t, &callout)
+}
+
+func start(t testing.TB, callout *stream.Callout) *stream.Server {
+	t.Helper()
 	srv, err := stream.StartServer(stream.ServerConfig{
-		Dir:  t.TempDir(),
-		Port: stream.RandomPort,
-		Log:  slog.New(slog.DiscardHandler),
+		Dir:     t.TempDir(),
+		Port:    stream.RandomPort,
+		Callout: callout,
+		Log:     slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatalf("start nats server: %v", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -17,8 +18,12 @@ const (
 	consumerWithin = 5 * time.Second  // for the broker to answer
 )
 
-// errNotInStream says that the next message of the stream is not the next position.
-var errNotInStream = errors.New("the stream does not hold the next position")
+var (
+	// errNotInStream says that the next message of the stream is not the next position.
+	errNotInStream = errors.New("the stream does not hold the next position")
+	// errRefilling says that the stream ends far before the reader: a consumer would be sent all over again what comes into it.
+	errRefilling = errors.New("the stream is being filled again")
+)
 
 // feed is one consumer at the broker and what it has sent that was not taken yet. It acknowledges nothing: the reader's own
 // database knows how far it is.
@@ -29,7 +34,9 @@ type feed struct {
 	consume  jetstream.ConsumeContext
 }
 
-func openFeed(ctx context.Context, js jetstream.JetStream, after int64) (*feed, error) {
+// openFeed makes a consumer of what comes after a position. A reader that may read the log instead keeps away from a stream that is
+// being filled again.
+func openFeed(ctx context.Context, js jetstream.JetStream, after int64, hasLog bool) (*feed, error) {
 	ctx, cancel := context.WithTimeout(ctx, consumerWithin)
 	defer cancel()
 	bounds, err := BoundsOf(ctx, js)
@@ -38,6 +45,9 @@ func openFeed(ctx context.Context, js jetstream.JetStream, after int64) (*feed, 
 	}
 	if bounds.First > after+1 {
 		return nil, errNotInStream
+	}
+	if hasLog && bounds.Last+feedBuffer < after {
+		return nil, errRefilling
 	}
 	consumer, err := js.CreateConsumer(ctx, Name, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
@@ -85,8 +95,11 @@ func (f *feed) stop() {
 // readStream takes what the stream has sent, after waiting for one message at most idleWait long. No records and no error
 // means that nothing came.
 func (f *Follower) readStream(ctx context.Context, limit int) ([]Record, error) {
+	if !f.cfg.JS.Conn().IsConnected() {
+		return nil, nats.ErrDisconnected // the consumer would say so only after a while without a heartbeat
+	}
 	if f.feed == nil {
-		feed, err := openFeed(ctx, f.cfg.JS, f.position)
+		feed, err := openFeed(ctx, f.cfg.JS, f.position, f.cfg.Log != nil)
 		if err != nil {
 			return nil, err
 		}

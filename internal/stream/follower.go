@@ -12,6 +12,7 @@ import (
 
 const (
 	idleWait   = time.Second            // how long the broker is asked to wait for a message
+	refillWait = time.Second            // how long it is read while the stream is being filled again and ends far before the reader
 	brokerDown = 5 * time.Second        // how long the log alone is read after the broker failed
 	logPoll    = 50 * time.Millisecond  // between looks at the log while the broker is away
 	retryPause = 200 * time.Millisecond // when both the broker and the log are away
@@ -93,10 +94,10 @@ func (f *Follower) read(ctx context.Context, limit int) ([]Record, error) {
 	if err != nil {
 		f.cfg.Logger.InfoContext(ctx, "stream gives nothing, reading the log", "reader", f.cfg.Name, "position", f.position, "cause", err)
 		f.Close()
+		if f.cfg.Log == nil {
+			return nil, err
+		}
 		f.downTill = time.Now().Add(f.penalty(err))
-	}
-	if f.cfg.Log == nil {
-		return nil, err
 	}
 	return f.readLog(ctx, limit)
 }
@@ -137,8 +138,11 @@ func (f *Follower) ours(records []Record) {
 // penalty is how long the stream is left alone: a position that it does not have is read from the log at once and the stream
 // tried again; a broker that is away is left alone for longer.
 func (f *Follower) penalty(err error) time.Duration {
-	if errors.Is(err, errNotInStream) {
+	switch {
+	case errors.Is(err, errNotInStream):
 		return 0
+	case errors.Is(err, errRefilling):
+		return refillWait
 	}
 	return brokerDown
 }

@@ -65,6 +65,8 @@ type ServerConfig struct {
 	// SyncAlways flushes every write to disk before it is acknowledged. Without it the server flushes every two
 	// minutes, and a power cut takes what came in between; the relay refills that from the log.
 	SyncAlways bool
+	// Callout names who lets parties in. Nil: nobody but our own roles is.
+	Callout *Callout
 	// Log receives the server's own log. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -161,17 +163,22 @@ func (s *Server) options() (*server.Options, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hash the nats password: %w", err)
 	}
-	return &server.Options{
+	options := &server.Options{
 		ServerName: serverName,
 		Host:       s.cfg.Host,
 		Port:       s.port,
-		Username:   s.cfg.User,
-		Password:   string(hash),
 		JetStream:  true,
 		StoreDir:   s.cfg.Dir,
 		SyncAlways: s.cfg.SyncAlways,
 		NoSigs:     true,
-	}, nil
+		// Streams of an earlier version say no number of consumers, and would have a thousand.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
+	}
+	// The same text configures an outside server, so that what is tested with one holds for the other.
+	if err := options.ProcessConfigString(Accounts(s.cfg.User, string(hash), s.cfg.Callout)); err != nil {
+		return nil, fmt.Errorf("configure accounts: %w", err)
+	}
+	return options, nil
 }
 
 func awaitReady(inner *server.Server, log *serverLog) error {

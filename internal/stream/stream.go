@@ -22,9 +22,14 @@ type Limits struct {
 	Replicas int           // 0: one
 }
 
-// Ensure creates the stream, or leaves the one there is as it is. An existing stream is never updated here: an update with a
-// changed first sequence is accepted by the server and purges the stream at its next restart.
+// Ensure creates the stream, to begin with position 1, or leaves the one there is as it is. What it has that was not asked for is
+// found by Mend.
 func Ensure(ctx context.Context, js jetstream.JetStream, limits Limits) (jetstream.Stream, error) {
+	return EnsureFrom(ctx, js, limits, func(context.Context) (int64, error) { return 1, nil })
+}
+
+// EnsureFrom is Ensure with a stream that begins where first says. It is asked only if there is none.
+func EnsureFrom(ctx context.Context, js jetstream.JetStream, limits Limits, first func(context.Context) (int64, error)) (jetstream.Stream, error) {
 	s, err := js.Stream(ctx, Name)
 	if err == nil {
 		return s, nil
@@ -32,7 +37,15 @@ func Ensure(ctx context.Context, js jetstream.JetStream, limits Limits) (jetstre
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, fmt.Errorf("look up stream %s: %w", Name, err)
 	}
-	s, err = js.CreateStream(ctx, config(limits))
+	cfg := config(limits)
+	from, err := first(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("create stream %s: %w", Name, err)
+	}
+	if from > 1 {
+		cfg.FirstSeq = uint64(from)
+	}
+	s, err = js.CreateStream(ctx, cfg)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		s, err = js.Stream(ctx, Name)
 	}
@@ -42,25 +55,38 @@ func Ensure(ctx context.Context, js jetstream.JetStream, limits Limits) (jetstre
 	return s, nil
 }
 
+// Drop deletes the stream with all its consumers. One that is not there is no error.
+func Drop(ctx context.Context, js jetstream.JetStream) error {
+	if err := js.DeleteStream(ctx, Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("delete stream %s: %w", Name, err)
+	}
+	return nil
+}
+
+// config is what we want of the stream. What it leaves at zero is wanted to be zero: wanted in drift.go says which of it is looked at.
 func config(limits Limits) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:        Name,
-		Description: "copy of the order log: a message's sequence is its position",
-		Subjects:    []string{Subjects},
-		Storage:     jetstream.FileStorage,
-		Retention:   jetstream.LimitsPolicy,
-		Discard:     jetstream.DiscardOld,
-		MaxAge:      limits.MaxAge,
-		MaxBytes:    orUnlimited(limits.MaxBytes),
-		MaxMsgs:     -1,
-		Replicas:    max(limits.Replicas, 1),
-		Compression: jetstream.S2Compression,
-		DenyDelete:  true,
-		DenyPurge:   true,
-		// Readers are far more than the default limit of one thousand.
-		MaxConsumers: -1,
+		Name:              Name,
+		Description:       "copy of the order log: a message's sequence is its position",
+		Subjects:          []string{Subjects},
+		Storage:           jetstream.FileStorage,
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardOld,
+		MaxAge:            limits.MaxAge,
+		MaxBytes:          orUnlimited(limits.MaxBytes),
+		MaxMsgs:           -1,
+		MaxMsgsPerSubject: -1,
+		MaxMsgSize:        -1,
+		Replicas:          max(limits.Replicas, 1),
+		Compression:       jetstream.S2Compression,
+		DenyDelete:        true,
+		DenyPurge:         true,
+		// Readers are far more than a server's default limit of one thousand, which -1 does not lift.
+		MaxConsumers: 100_000,
 		// The expected last sequence alone keeps a message from being stored twice.
 		Duplicates: 100 * time.Millisecond,
+		// A broker that flushes each message takes a refill seventy times faster in atomic batches.
+		AllowAtomicPublish: true,
 	}
 }
 
@@ -72,7 +98,18 @@ func orUnlimited(n int64) int64 {
 }
 
 // Bounds are the first and last sequence that the stream holds. An empty stream that starts at n has First n and Last n-1.
-type Bounds struct{ First, Last int64 }
+type Bounds struct {
+	First, Last int64
+	Messages    int64 // between them; fewer than there is room for where the stream has a hole
+}
+
+// Holes is how many positions between the first and the last the stream lacks.
+func (b Bounds) Holes() int64 {
+	if b.Messages == 0 {
+		return 0
+	}
+	return b.Last - b.First + 1 - b.Messages
+}
 
 // BoundsOf asks the stream's leader.
 func BoundsOf(ctx context.Context, js jetstream.JetStream) (Bounds, error) {
@@ -81,7 +118,7 @@ func BoundsOf(ctx context.Context, js jetstream.JetStream) (Bounds, error) {
 		return Bounds{}, fmt.Errorf("look up stream %s: %w", Name, err)
 	}
 	state := s.CachedInfo().State
-	return Bounds{First: int64(state.FirstSeq), Last: int64(state.LastSeq)}, nil //nolint:gosec // below 2^63
+	return Bounds{First: int64(state.FirstSeq), Last: int64(state.LastSeq), Messages: int64(state.Msgs)}, nil //nolint:gosec // below 2^63
 }
 
 // Message reads one message of the stream. It returns jetstream.ErrMsgNotFound (test with errors.Is) where the stream has none
