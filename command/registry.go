@@ -15,6 +15,7 @@ const (
 	kindRoute    = "route"
 	kindProduct  = "product"
 	kindVendor   = "vendor"
+	kindNotice   = "notice" // that a party was told of once
 )
 
 // Registry is what routing and placing look up: tenants, providers, routes, the catalog, and how many tasks each provider has
@@ -25,6 +26,7 @@ type Registry struct {
 	routes    map[string]*events.Route
 	products  map[string]*events.Product
 	vendors   map[string]*events.Vendor
+	notices   map[string]*events.SubscriptionEnd
 
 	capable  map[string][]*events.Provider // by business type
 	open     map[string]int64              // open tasks by provider
@@ -38,7 +40,7 @@ type Registry struct {
 func newRegistry() *Registry {
 	return &Registry{
 		tenants: map[string]*events.Tenant{}, providers: map[string]*events.Provider{}, routes: map[string]*events.Route{},
-		products: map[string]*events.Product{}, vendors: map[string]*events.Vendor{},
+		products: map[string]*events.Product{}, vendors: map[string]*events.Vendor{}, notices: map[string]*events.SubscriptionEnd{},
 		capable: map[string][]*events.Provider{}, open: map[string]int64{}, circuits: map[string]circuit{},
 	}
 }
@@ -71,6 +73,8 @@ func (r *Registry) put(e entry) error {
 		err = putInto(r.products, e)
 	case kindVendor:
 		err = putInto(r.vendors, e)
+	case kindNotice:
+		err = putInto(r.notices, e)
 	default:
 		err = fmt.Errorf("registry entry of unknown kind %q", e.Kind)
 	}
@@ -128,6 +132,8 @@ func (r *Registry) get(kind, id string) any {
 		return orNil(r.products[id])
 	case kindVendor:
 		return orNil(r.vendors[id])
+	case kindNotice:
+		return orNil(r.notices[id])
 	}
 	return nil
 }

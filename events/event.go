@@ -42,6 +42,7 @@ const (
 	RouteChanged              Type = "route.changed"
 	ProductChanged            Type = "product.changed"
 	VendorChanged             Type = "vendor.changed"
+	SubscriptionDisabled      Type = "subscription.disabled" // by the store: its endpoint failed too long, or is gone
 )
 
 // ErrUnknown says that this version of the code does not know the event's type or its schema version: it was written by a
@@ -104,6 +105,7 @@ var schemas = map[Type]schema{
 	RouteChanged:              of[Route](1),
 	ProductChanged:            of[Product](1),
 	VendorChanged:             of[Vendor](1),
+	SubscriptionDisabled:      of[SubscriptionEnd](1),
 }
 
 func schemaOf(t Type) (schema, bool) {
@@ -117,7 +119,7 @@ func Types() []Type {
 		OrderPlaced, OrderCompleted, OrderRejected, TaskOffered, TaskAccepted, TaskRejected, TaskResultPosted,
 		TenantChanged, ProviderChanged, RouteChanged, ProductChanged, VendorChanged,
 		OrderAmended, OrderCancelled, TaskAmended, TaskExpired, TaskHeld, TaskResumed, TaskCancelled,
-		TaskCancellationRequested, TaskCancellationRefused, TaskDelegated, TaskDelegationAnswered,
+		TaskCancellationRequested, TaskCancellationRefused, TaskDelegated, TaskDelegationAnswered, SubscriptionDisabled,
 	}
 }
 

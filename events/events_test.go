@@ -70,6 +70,9 @@ func samples() []Event {
 		RouteChanged:    &Route{BusinessType: "retail.erp", Policy: PolicyAll, Regions: []string{"eu"}, AcceptWithin: 60, CompleteIn: 3600, CancelWithin: 600, MaxAttempts: 3},
 		ProductChanged:  &Product{SKU: "A", Tenant: "demo", Name: "Pen", VendorID: "v", ReorderLevel: 5, TargetLevel: 10, Discontinued: true},
 		VendorChanged:   &Vendor{ID: "v", Tenant: "demo", Name: "Vendor", Email: "v@example.com"},
+		SubscriptionDisabled: &SubscriptionEnd{
+			NoticeID: "n", SubscriptionID: "s", Name: "erp", Transport: "webhook", System: "crm", Reason: "nothing but failures for 5 days",
+		},
 	}
 	all := make([]Event, 0, len(payloads))
 	for i, t := range Types() {

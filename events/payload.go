@@ -193,3 +193,13 @@ type Vendor struct {
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
 }
+
+// SubscriptionEnd is the payload of subscription.disabled.
+type SubscriptionEnd struct {
+	NoticeID       string `json:"notice_id"`
+	SubscriptionID string `json:"subscription_id"`
+	Name           string `json:"name"`
+	Transport      string `json:"transport"`
+	System         string `json:"system,omitempty"` // the auxiliary system whose it is
+	Reason         string `json:"reason"`
+}

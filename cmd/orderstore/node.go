@@ -161,7 +161,8 @@ func (n *node) startIntake(ctx context.Context) error {
 	n.committer = command.NewCommitter(command.Config{
 		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log,
 	})
-	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer), command.NewDeadlines(n.committer))
+	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer), command.NewDeadlines(n.committer),
+		command.NewAnnouncer(n.committer))
 	return nil
 }
 
