@@ -85,13 +85,16 @@ func (c *heldClock) Now() time.Time { return time.Now().Add(time.Duration(c.ahea
 func (c *heldClock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
 // call asks as somebody and reads the answer, if it is of the kind that is asked for: a problem or not.
-func (h *house) call(who, method, path, body string, into any) int {
+func (h *house) call(who, method, path, body string, into any, headers ...string) int {
 	h.t.Helper()
 	req, err := http.NewRequestWithContext(h.t.Context(), method, h.server.URL+path, bytes.NewBufferString(body))
 	require.NoError(h.t, err)
 	req.Header.Set("Authorization", "Bearer "+who)
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	resp, err := h.server.Client().Do(req)
 	require.NoError(h.t, err)

@@ -292,7 +292,7 @@ func (a *api) seekSubscription(c echo.Context, s *Subscription) error {
 	return a.again(c, s)
 }
 
-// ackSubscription stores how far a party that reads by itself is.
+// ackSubscription stores how far a party that reads by itself is. If-Match is honoured.
 func (a *api) ackSubscription(c echo.Context, s *Subscription) error {
 	if s.Transport == TransportWebhook {
 		return fault.New(fault.Conflict, "a webhook acknowledges by its answer")
@@ -312,7 +312,16 @@ func (a *api) ackSubscription(c echo.Context, s *Subscription) error {
 	if position > head {
 		return fault.InvalidFields([]fault.Field{{Pointer: "/position", Detail: "is beyond the end of the log"}})
 	}
-	if err := a.store.Ack(c.Request().Context(), s.ID, position, a.now()); err != nil {
+	version, given, err := httpapi.IfMatch(c)
+	if err != nil {
+		return err
+	}
+	if given && version != httpapi.AnyVersion {
+		err = a.store.AckVersion(c.Request().Context(), s.ID, position, version, a.now())
+	} else {
+		err = a.store.Ack(c.Request().Context(), s.ID, position, a.now())
+	}
+	if err != nil {
 		return err
 	}
 	return a.again(c, s)

@@ -160,6 +160,7 @@ const (
 	// What was on its way before the move is told by the count of moves.
 	seekPosition = `UPDATE subscription_positions SET position = $2, updated_at = $3, moves = moves + 1 WHERE subscription_id = $1`
 	touchVersion = `UPDATE subscriptions SET version = version + 1, updated_at = $2 WHERE id = $1`
+	holdVersion  = `SELECT version FROM subscriptions WHERE id = $1 FOR SHARE`
 )
 
 // Update stores what a party may change of a subscription, if it is still at s.Version; fault.VersionMismatch if not.
@@ -206,12 +207,34 @@ func (st *SubscriptionStore) Ack(ctx context.Context, id uuid.UUID, position int
 	return nil
 }
 
+// AckVersion is Ack of a reader that knows this version of the subscription; fault.VersionMismatch if it has another by now. So a reader
+// that was at work when its subscription was moved takes nothing of that back.
+func (st *SubscriptionStore) AckVersion(ctx context.Context, id uuid.UUID, position, version int64, now time.Time) error {
+	return postgres.InTx(ctx, st.pool, func(tx pgx.Tx) error {
+		var have int64
+		err := tx.QueryRow(ctx, holdVersion, id).Scan(&have)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return noSubscription()
+		}
+		if err != nil {
+			return fmt.Errorf("hold version of subscription: %w", err)
+		}
+		if have != version {
+			return fault.New(fault.VersionMismatch, "the subscription is at version %d", have)
+		}
+		if _, err := tx.Exec(ctx, ackPosition, id, position, now); err != nil {
+			return fmt.Errorf("store position of subscription: %w", err)
+		}
+		return nil
+	})
+}
+
 // Seek moves a subscription to a position, back or forth: what comes after it is delivered next. Whoever delivers sees it by the
 // subscription's version.
 func (st *SubscriptionStore) Seek(ctx context.Context, id uuid.UUID, position int64, now time.Time) error {
 	return postgres.InTx(ctx, st.pool, func(tx pgx.Tx) error {
-		// The version first: whoever copies an acknowledgement holds it, and then looks at the position. A deletion takes them in this
-		// order too.
+		// The version first: whoever acknowledges by version, or copies what was acknowledged, holds it, and then takes the position. A
+		// deletion takes them in this order too.
 		if _, err := tx.Exec(ctx, touchVersion, id, now); err != nil {
 			return fmt.Errorf("move subscription: %w", err)
 		}
