@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Config says which order store to talk to, and as whom.
@@ -36,6 +38,10 @@ type Config struct {
 	RetryFor time.Duration
 	// UserAgent is sent with each request; empty means "orderstore-client".
 	UserAgent string
+	// NATSURL is where the broker is, such as "tls://nats.example.com". It is needed for subscriptions on NATS alone.
+	NATSURL string
+	// NATSOptions are for the connection to the broker: for certificates, above all. Who logs in, and how, is set already.
+	NATSOptions []nats.Option
 	// Logger hears of attempts that are made again; nil means nobody does.
 	Logger *slog.Logger
 }
@@ -52,6 +58,9 @@ type Client struct {
 	now      func() time.Time
 	wait     func(context.Context, time.Duration) error
 	idle     time.Duration // an event stream silent for so long is opened anew
+
+	natsURL     string
+	natsOptions []nats.Option
 }
 
 // The defaults of Config, and how long an event stream may be silent: the store sends a heartbeat far more often.
@@ -91,6 +100,7 @@ func New(cfg Config) (*Client, error) {
 	c := &Client{
 		base: base, http: cfg.HTTPClient, agent: cfg.UserAgent, timeout: cfg.Timeout, retryFor: cfg.RetryFor,
 		log: cfg.Logger, now: time.Now, wait: sleep, idle: streamIdle,
+		natsURL: cfg.NATSURL, natsOptions: cfg.NATSOptions,
 	}
 	if c.http == nil {
 		c.http = &http.Client{Transport: ownTransport()}

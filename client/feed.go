@@ -5,13 +5,23 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // FeedRequest asks for the events after a position.
 type FeedRequest struct {
 	After int64
+	// Start, where set, is asked for instead of After.
+	Start *From
+	// Subscription is the id of a feed or SSE subscription whose filter counts; Types and BusinessTypes must be empty then.
+	Subscription string
+	// Types are event types, or families of them such as "order.*"; none: all.
+	Types []string
+	// BusinessTypes are the identification codes that are wanted; none: all.
+	BusinessTypes []string
 	// Wait is how long the store may hold the answer while there is nothing to tell; 0: not at all. The store caps it at 30 s.
 	Wait time.Duration
 	// IncludeOrder adds each event's order as its data.
@@ -27,15 +37,32 @@ type FeedPage struct {
 	Meta Meta `json:"-"`
 }
 
+// filter puts into a query what is wanted to be heard.
+func (f *FeedRequest) filter(q url.Values) {
+	set := func(name, value string) {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	set("subscription", f.Subscription)
+	set("types", strings.Join(f.Types, ","))
+	set("business_types", strings.Join(f.BusinessTypes, ","))
+	if f.IncludeOrder {
+		q.Set("include", "order")
+	}
+}
+
 // Feed asks for the events after a position, once. It answers with none after FeedRequest.Wait.
 func (c *Client) Feed(ctx context.Context, f FeedRequest) (FeedPage, error) {
 	r := read("v1", "feed")
 	r.longer = f.Wait
-	r.query.Set("after", strconv.FormatInt(f.After, 10))
-	r.query.Set("wait", f.Wait.String())
-	if f.IncludeOrder {
-		r.query.Set("include", "order")
+	from := From{Position: f.After}
+	if f.Start != nil {
+		from = *f.Start
 	}
+	from.query(r.query)
+	f.filter(r.query)
+	r.query.Set("wait", f.Wait.String())
 	if f.Limit > 0 {
 		r.query.Set("limit", strconv.Itoa(f.Limit))
 	}
@@ -43,18 +70,60 @@ func (c *Client) Feed(ctx context.Context, f FeedRequest) (FeedPage, error) {
 	meta, err := c.do(ctx, r, &page)
 	page.Meta = meta
 	if err != nil {
-		return page, fmt.Errorf("read feed after %d: %w", f.After, err)
+		return page, fmt.Errorf("read feed after %s: %w", from, err)
 	}
-	if page.ScannedTo < f.After { // would go round in circles
-		return page, fmt.Errorf("read feed after %d: it was scanned to %d only", f.After, page.ScannedTo)
+	if page.ScannedTo < from.Position { // would go round in circles
+		return page, fmt.Errorf("read feed after %s: it was scanned to %d only", from, page.ScannedTo)
 	}
 	return page, nil
 }
 
-// From is where events begin.
+// From is where events begin: after a position, at a time, or now. Its zero value is the beginning.
 type From struct {
 	// Position: the first event is the one after it; 0 is the beginning.
 	Position int64
+	// Since, where set, begins with the first event that was recorded at that time or later.
+	Since time.Time
+	// Now, where set, begins with what happens from now on.
+	Now bool
+}
+
+// String says it in words.
+func (f From) String() string {
+	switch {
+	case f.Now:
+		return "now"
+	case !f.Since.IsZero():
+		return instant(f.Since)
+	}
+	return strconv.FormatInt(f.Position, 10)
+}
+
+func (f From) query(q url.Values) {
+	switch {
+	case f.Now:
+		q.Set("start", "now")
+	case !f.Since.IsZero():
+		q.Set("since", instant(f.Since))
+	default:
+		q.Set("after", strconv.FormatInt(f.Position, 10))
+	}
+}
+
+// begin finds the position after which events begin, so that they can be asked for again from there.
+func (c *Client) begin(ctx context.Context, from From, r FeedRequest) (int64, error) {
+	if !from.Now && from.Since.IsZero() {
+		return from.Position, nil
+	}
+	r.Start, r.Wait, r.Limit, r.IncludeOrder = &from, 0, 1, false
+	page, err := c.Feed(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	if len(page.Events) > 0 {
+		return page.Events[0].Position - 1, nil
+	}
+	return page.ScannedTo, nil
 }
 
 // EventOption changes how events are received.
@@ -63,6 +132,12 @@ type EventOption func(*eventOptions)
 type eventOptions struct {
 	sse     bool
 	request FeedRequest
+
+	// Of subscriptions.
+	manual    bool
+	ackEvery  int
+	ackWithin time.Duration
+	webhook   *WebhookReceiver
 }
 
 // WithOrders makes each event carry its order; read it with Event.Order.
@@ -77,28 +152,47 @@ func WithPageSize(n int) EventOption { return func(o *eventOptions) { o.request.
 // WithWait sets how long the store holds a page while there is nothing to tell; 20 s unless set.
 func WithWait(d time.Duration) EventOption { return func(o *eventOptions) { o.request.Wait = d } }
 
+// WithTypes asks for events of these types only, or of families of them such as "order.*".
+func WithTypes(types ...string) EventOption {
+	return func(o *eventOptions) { o.request.Types = append(o.request.Types, types...) }
+}
+
+// WithBusinessTypes asks for events of orders of these identification codes only.
+func WithBusinessTypes(types ...string) EventOption {
+	return func(o *eventOptions) { o.request.BusinessTypes = append(o.request.BusinessTypes, types...) }
+}
+
 const defaultWait = 20 * time.Second
+
+func newEventOptions(options []EventOption) eventOptions {
+	o := eventOptions{request: FeedRequest{Wait: defaultWait}, ackEvery: defaultAckEvery, ackWithin: defaultAckWithin}
+	for _, option := range options {
+		option(&o)
+	}
+	return o
+}
 
 // Events receives the party's events in the order of their positions, for as long as ctx lives. A broken connection or a
 // store that is away is waited out, and the events go on where they stopped: none is missed and none comes twice. What cannot
 // be waited out ends the loop with its error, and so does the end of ctx.
 //
-// To go on after a restart, keep the position of the last event that was dealt with and begin From it.
+// To go on after a restart, keep the position of the last event that was dealt with and begin From it; or have the store keep it, by a
+// subscription: see Subscribe.
 func (c *Client) Events(ctx context.Context, from From, options ...EventOption) iter.Seq2[Event, error] {
-	o := eventOptions{request: FeedRequest{Wait: defaultWait}}
-	for _, option := range options {
-		option(&o)
-	}
+	o := newEventOptions(options)
 	receive := c.receivePage
 	if o.sse {
 		receive = c.receiveStream
 	}
 	return func(yield func(Event, error) bool) {
-		o := o // a second loop over the same sequence begins where the first did
-		o.request.After = from.Position
+		o, from := o, from // a second loop over the same sequence begins where the first did
 		for failures := 0; ; {
 			before := o.request.After
-			more, err := receive(ctx, &o.request, func(e Event) bool { return yield(e, nil) })
+			more, err := true, error(nil)
+			if o.request.After, err = c.begin(ctx, from, o.request); err == nil {
+				more, err = receive(ctx, &o.request, func(e Event) bool { return yield(e, nil) })
+				from = From{Position: o.request.After}
+			}
 			if !more {
 				return
 			}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
@@ -71,6 +72,22 @@ func (c *Client) GetOrder(ctx context.Context, id string, options GetOptions) (O
 		return order, fmt.Errorf("get order %s: %w", id, err)
 	}
 	return order, nil
+}
+
+// PullOrder reads the order that an event is about, at the event's position or later.
+func (c *Client) PullOrder(ctx context.Context, e *Event) (Order, error) {
+	return c.GetOrder(ctx, e.Subject, GetOptions{Position: e.Position})
+}
+
+// pull is PullOrder for what is not looked into.
+func (c *Client) pull(ctx context.Context, e *Event) (json.RawMessage, error) {
+	r := read("v1", "orders", e.Subject)
+	r.atLeast(e.Position)
+	var document json.RawMessage
+	if _, err := c.do(ctx, r, &document); err != nil {
+		return nil, fmt.Errorf("pull order of event %d: %w", e.Position, err)
+	}
+	return document, nil
 }
 
 // OrderFilter selects orders; its zero value selects all.

@@ -23,6 +23,7 @@ const (
 	CodeVersion       = "version_mismatch"     // 412: the order or task has moved on; Problem.Version says to where
 	CodeStale         = "stale_revision"       // 409: the auxiliary record has a newer revision
 	CodeInvalid       = "invalid"              // 422: Problem.Fields says what
+	CodeConflict      = "conflict"             // 409: what is there already, or its state, forbids it
 	CodeNotReached    = "position_not_reached" // 503: the read side has not got there yet
 )
 

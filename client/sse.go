@@ -51,9 +51,7 @@ func (c *Client) openStream(ctx context.Context, r *FeedRequest) (*http.Response
 	request := read("v1", "events")
 	request.header.Set("Accept", "text/event-stream")
 	request.header.Set("Last-Event-ID", strconv.FormatInt(r.After, 10))
-	if r.IncludeOrder {
-		request.query.Set("include", "order")
-	}
+	r.filter(request.query)
 	resp, err := c.authorized(ctx, func() (*http.Request, error) { return c.newRequest(ctx, request) })
 	if err != nil {
 		return nil, fmt.Errorf("open event stream: %w", err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -124,10 +125,11 @@ func (p *program) terminate() {
 // system is a development instance under test.
 type system struct {
 	*program
-	t    *testing.T
-	data string
-	at   endpoints
-	as   credentials
+	t      *testing.T
+	data   string
+	listen string // where it is to serve; empty: wherever
+	at     endpoints
+	as     credentials
 }
 
 func startSystem(t *testing.T) *system {
@@ -141,7 +143,7 @@ func startSystem(t *testing.T) *system {
 func (s *system) start() {
 	s.t.Helper()
 	_ = os.Remove(filepath.Join(s.data, endpointsFile)) // one that was killed leaves it behind
-	s.program = launch(s.t, nil, "orderstore", "dev", "--data", s.data, "--http", "127.0.0.1:0")
+	s.program = launch(s.t, nil, "orderstore", "dev", "--data", s.data, "--http", cmp.Or(s.listen, "127.0.0.1:0"))
 	deadline := time.Now().Add(startWithin)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/client"
+	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/stream"
+)
+
+// transport is one way in which a subscription's events come. Everything that is said of subscriptions is tested over all of them.
+type transport struct {
+	name string
+	// perOrder: events keep their order within each order only.
+	perOrder bool
+	// open makes what a receiver of it needs: what its subscription says of it, and how it is then heard.
+	open func(t *testing.T, s *system) endpoint
+}
+
+// endpoint is the receiving side of one subscription.
+type endpoint struct {
+	url string // of a webhook
+	// options are for a loop over the subscription, each time it begins.
+	options func(s *system, of client.Subscription) (client.Config, []client.EventOption)
+}
+
+// transports are all there are.
+func transports() []transport {
+	pulled := func(*testing.T, *system) endpoint {
+		return endpoint{options: func(*system, client.Subscription) (client.Config, []client.EventOption) { return client.Config{}, nil }}
+	}
+	return []transport{
+		{name: client.TransportFeed, open: pulled},
+		{name: client.TransportSSE, open: pulled},
+	}
+}
+
+// receiver hears a subscription, and keeps all that it heard.
+type receiver struct {
+	t            *testing.T
+	s            *system
+	transport    transport
+	endpoint     endpoint
+	as           party
+	subscription client.Subscription
+	// pull reads the order behind each event the moment it is heard of.
+	pull bool
+
+	mu    sync.Mutex
+	runs  [][]client.Event // of each loop
+	leave bool             // the next event is not dealt with
+	stop  context.CancelFunc
+	done  chan struct{}
+}
+
+// subscribe makes a subscription of a party over a transport. It hears nothing yet.
+func (s *system) subscribe(by transport, as party, spec client.SubscriptionSpec) *receiver {
+	s.t.Helper()
+	r := &receiver{t: s.t, s: s, transport: by, endpoint: by.open(s.t, s), as: as}
+	spec.Transport, spec.URL = by.name, r.endpoint.url
+	var err error
+	r.subscription, err = s.client(as).CreateSubscription(s.t.Context(), spec)
+	require.NoError(s.t, err, by.name)
+	return r
+}
+
+// listen begins a loop, as a program that starts does.
+func (r *receiver) listen() {
+	r.t.Helper()
+	cfg, options := r.endpoint.options(r.s, r.subscription)
+	cfg.BaseURL, cfg.ClientID, cfg.ClientSecret = r.s.at.HTTP, r.as.ClientID, r.as.ClientSecret
+	c, err := client.New(cfg)
+	require.NoError(r.t, err)
+	ctx, stop := context.WithCancel(r.t.Context())
+	r.stop, r.done = stop, make(chan struct{})
+	r.mu.Lock()
+	r.runs = append(r.runs, nil)
+	r.mu.Unlock()
+	r.t.Cleanup(r.halt)
+	go func() {
+		defer close(r.done)
+		for d, err := range c.Subscribe(ctx, r.subscription.ID, options...) {
+			if err != nil {
+				assert.ErrorIs(r.t, err, context.Canceled, r.transport.name)
+				return
+			}
+			if !r.hear(ctx, c, d) {
+				return
+			}
+		}
+	}()
+}
+
+// hear keeps an event, and says whether it is dealt with.
+func (r *receiver) hear(ctx context.Context, c *client.Client, d *client.Delivery) bool {
+	if r.pull && d.Subject != "" {
+		order, err := c.PullOrder(ctx, &d.Event)
+		if ctx.Err() == nil {
+			assert.NoError(r.t, err, "%s: what it was told of can be read", r.transport.name)
+			assert.GreaterOrEqual(r.t, order.Version, d.OrderVersion, "%s: and no older version", r.transport.name)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := len(r.runs) - 1
+	r.runs[last] = append(r.runs[last], d.Event)
+	return !r.leave
+}
+
+// halt ends the loop as a program does that is told to stop.
+func (r *receiver) halt() {
+	r.stop()
+	<-r.done
+}
+
+// crash ends the loop in the middle of the next event, which nobody has dealt with then.
+func (r *receiver) crash() {
+	r.t.Helper()
+	r.mu.Lock()
+	r.leave = true
+	r.mu.Unlock()
+	select {
+	case <-r.done:
+	case <-time.After(stopWithin):
+		r.t.Errorf("%s: no event came to leave the loop in", r.transport.name)
+	}
+	r.mu.Lock()
+	r.leave = false
+	r.mu.Unlock()
+}
+
+func (r *receiver) heard() []client.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []client.Event
+	for _, run := range r.runs {
+		all = append(all, run...)
+	}
+	return all
+}
+
+// positions of all that was heard, each once.
+func (r *receiver) positions() map[int64]int {
+	times := map[int64]int{}
+	for _, e := range r.heard() {
+		times[e.Position]++
+	}
+	return times
+}
+
+// logged is an event as the log has it, and when it was recorded.
+type logged struct {
+	events.Event
+	recorded time.Time
+}
+
+// log reads the whole log: what there is to be heard of.
+func (s *system) log() []logged {
+	s.t.Helper()
+	pool, err := pgxpool.New(s.t.Context(), s.at.PostgresWrite)
+	require.NoError(s.t, err)
+	defer pool.Close()
+	rows, err := pool.Query(s.t.Context(), `SELECT recorded_at FROM order_events ORDER BY position`)
+	require.NoError(s.t, err)
+	recorded, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	require.NoError(s.t, err)
+	var all []logged
+	records, err := stream.NewLog(pool).Read(s.t.Context(), 0, len(recorded))
+	require.NoError(s.t, err)
+	for _, record := range records {
+		e, _, err := events.DecodeHeader(record.Position, record.Body)
+		require.NoError(s.t, err)
+		all = append(all, logged{e, recorded[e.Position-1]})
+	}
+	return all
+}
+
+// same says that an event was heard as it stands in the log.
+func (r *receiver) same(heard client.Event, in logged) {
+	r.t.Helper()
+	assert.Equal(r.t, client.Event{
+		SpecVersion: "1.0", ID: strconv.FormatInt(in.Position, 10), Type: string(in.Type), Source: events.Source, Subject: in.OrderID, Time: in.Time.UTC(),
+		Position: in.Position, Tenant: in.Tenant, BusinessType: in.BusinessType, TaskID: in.TaskID, Provider: in.Provider,
+		OrderVersion: in.OrderVersion, Traceparent: in.Traceparent, DataRef: events.NoticeOf(&in.Event).DataRef,
+	}, heard, r.transport.name)
+}
+
+// ordered says that nothing came twice or in another order within each loop.
+func (r *receiver) ordered() {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range r.runs {
+		last := map[string]int64{}
+		for _, e := range run {
+			lane := ""
+			if r.transport.perOrder {
+				lane = e.Subject
+			}
+			if !assert.Greater(r.t, e.Position, last[lane], "%s %s", r.transport.name, r.subscription.Name) {
+				break
+			}
+			last[lane] = e.Position
+		}
+	}
+}
