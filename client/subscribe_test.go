@@ -1,0 +1,477 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/client"
+)
+
+// desk answers as the store does for one feed subscription, whose events are at the positions 1 to last.
+type desk struct {
+	mu       sync.Mutex
+	last     int64
+	position int64
+	version  int64
+	status   string
+	acks     []int64
+	asked    []int64 // after which positions the feed was asked
+	feed     func(after int64) bool
+	ack      func(w http.ResponseWriter) bool
+	changed  chan struct{} // closed and made anew when an acknowledgement came
+}
+
+func newDesk(last int64) *desk {
+	return &desk{last: last, version: 1, status: client.SubscriptionActive, changed: make(chan struct{})}
+}
+
+func (d *desk) document() map[string]any {
+	return map[string]any{
+		"id": "s-1", "name": "erp", "transport": "feed", "status": d.status, "position": d.position, "version": d.version, "types": []string{},
+		"business_types": []string{},
+	}
+}
+
+func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch r.Method + " " + r.URL.Path {
+	case "GET /v1/subscriptions/s-1":
+		answer(w, http.StatusOK, d.document())
+	case "POST /v1/subscriptions/s-1/ack":
+		d.acknowledge(w, r)
+	case "GET /v1/feed":
+		d.page(w, r)
+	default:
+		problem(w, http.StatusNotFound, "not_found", r.URL.Path)
+	}
+}
+
+func (d *desk) acknowledge(w http.ResponseWriter, r *http.Request) {
+	if d.ack != nil && !d.ack(w) {
+		return
+	}
+	if r.Header.Get("If-Match") != strconv.Quote(strconv.FormatInt(d.version, 10)) {
+		problem(w, http.StatusPreconditionFailed, "version_mismatch", "it was changed")
+		return
+	}
+	var body struct{ Position int64 }
+	_ = json.NewDecoder(r.Body).Decode(&body)
+	d.acks = append(d.acks, body.Position)
+	d.position = max(d.position, body.Position)
+	close(d.changed)
+	d.changed = make(chan struct{})
+	answer(w, http.StatusOK, d.document())
+}
+
+func (d *desk) page(w http.ResponseWriter, r *http.Request) {
+	after, _ := strconv.ParseInt(r.URL.Query().Get("after"), 10, 64)
+	d.asked = append(d.asked, after)
+	if d.status != client.SubscriptionActive {
+		problem(w, http.StatusConflict, "conflict", "the subscription is paused")
+		return
+	}
+	if d.feed != nil && !d.feed(after) {
+		problem(w, http.StatusServiceUnavailable, "unavailable", "away")
+		return
+	}
+	events := []any{}
+	for p := after + 1; p <= min(d.last, after+10); p++ {
+		events = append(events, event(p))
+	}
+	if len(events) == 0 {
+		d.mu.Unlock()
+		<-r.Context().Done()
+		d.mu.Lock()
+		return
+	}
+	answer(w, http.StatusOK, map[string]any{"events": events, "scanned_to": after + int64(len(events))})
+}
+
+// stored waits until a position is acknowledged.
+func (d *desk) stored(t *testing.T, position int64) {
+	t.Helper()
+	for {
+		d.mu.Lock()
+		there, changed := d.position >= position, d.changed
+		d.mu.Unlock()
+		if there {
+			return
+		}
+		select {
+		case <-changed:
+		case <-t.Context().Done():
+			t.Fatal("it was never acknowledged")
+		}
+	}
+}
+
+func (d *desk) locked(do func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	do()
+}
+
+// receive hears a subscription until the position, or until the loop ends by itself.
+func receive(t *testing.T, c *client.Client, until int64, options ...client.EventOption) (heard []int64, err error) {
+	t.Helper()
+	for d, err := range c.Subscribe(t.Context(), "s-1", options...) {
+		if err != nil {
+			return heard, err
+		}
+		heard = append(heard, d.Position)
+		if d.Position == until {
+			require.NoError(t, d.Ack(t.Context()))
+			break
+		}
+	}
+	return heard, nil
+}
+
+func TestLoopAcknowledgesBehindItsBody(t *testing.T) {
+	t.Parallel()
+	d := newDesk(25)
+	c, _ := setup(t, d.ServeHTTP)
+	heard, err := receive(t, c, 25, client.AckEvery(10, time.Hour))
+	require.NoError(t, err)
+	require.Len(t, heard, 25)
+	for _, acked := range d.acks {
+		require.LessOrEqual(t, acked, int64(25))
+	}
+	require.Equal(t, int64(25), d.position)
+	require.LessOrEqual(t, len(d.acks), 4, "not one by one: %v", d.acks)
+	d.last = 30
+	heard, err = receive(t, c, 30)
+	require.NoError(t, err)
+	require.Equal(t, []int64{26, 27, 28, 29, 30}, heard, "another loop goes on where the first one was")
+}
+
+func TestEventInWhoseBodyTheLoopIsLeftComesAgain(t *testing.T) {
+	t.Parallel()
+	d := newDesk(5)
+	c, _ := setup(t, d.ServeHTTP)
+	for e, err := range c.Subscribe(t.Context(), "s-1") {
+		require.NoError(t, err)
+		if e.Position == 3 {
+			break // it might have failed
+		}
+	}
+	require.Equal(t, int64(2), d.position)
+	heard, err := receive(t, c, 5)
+	require.NoError(t, err)
+	require.Equal(t, []int64{3, 4, 5}, heard)
+}
+
+func TestPositionIsStoredSoonThoughNothingFollows(t *testing.T) {
+	t.Parallel()
+	d := newDesk(3)
+	c, _ := setup(t, d.ServeHTTP)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		for _, err := range c.Subscribe(ctx, "s-1", client.AckEvery(1000, time.Millisecond)) {
+			if err != nil {
+				ended <- err
+			}
+		}
+		close(ended)
+	}()
+	d.stored(t, 3)
+	stop()
+	require.ErrorIs(t, <-ended, context.Canceled)
+}
+
+func TestWithManualAckTheLoopSaysWhatIsDealtWith(t *testing.T) {
+	t.Parallel()
+	d := newDesk(12)
+	c, _ := setup(t, d.ServeHTTP)
+	for e, err := range c.Subscribe(t.Context(), "s-1", client.ManualAck()) {
+		require.NoError(t, err)
+		if e.Position == 7 {
+			require.NoError(t, e.Ack(t.Context()))
+			require.Equal(t, []int64{7}, d.acks, "at once")
+		}
+		if e.Position == 12 {
+			break
+		}
+	}
+	require.Equal(t, int64(7), d.position)
+}
+
+func TestSubscriptionThatIsMovedIsReadFromThere(t *testing.T) {
+	t.Parallel()
+	d := newDesk(8)
+	c, _ := setup(t, d.ServeHTTP)
+	var heard []int64
+	moved := false
+	for e, err := range c.Subscribe(t.Context(), "s-1", client.AckEvery(1, time.Hour)) {
+		require.NoError(t, err)
+		heard = append(heard, e.Position)
+		if e.Position == 8 && !moved {
+			moved = true
+			d.locked(func() { d.position, d.version = 2, d.version+1 })
+		} else if e.Position == 8 {
+			break
+		}
+	}
+	require.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8}, heard)
+}
+
+func TestPausedSubscriptionIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	d := newDesk(4)
+	c, s := setup(t, d.ServeHTTP)
+	d.status = client.SubscriptionPaused
+	waited := 0
+	c.SetWait(func(ctx context.Context, pause time.Duration) error {
+		if waited++; waited == 5 {
+			d.locked(func() { d.status = client.SubscriptionActive })
+		}
+		return s.pause(ctx, pause)
+	})
+	heard, err := receive(t, c, 4)
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 2, 3, 4}, heard)
+	require.Equal(t, 5, waited)
+	require.Len(t, d.asked, 1, "nothing is asked of the feed meanwhile")
+}
+
+// TestPausedWhileItIsRead: the feed refuses it, and nothing comes twice when it goes on.
+func TestPausedWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	d := newDesk(20)
+	c, s := setup(t, d.ServeHTTP)
+	d.feed = func(after int64) bool {
+		if after == 10 && d.version == 1 {
+			d.status, d.version = client.SubscriptionPaused, 2
+			return false
+		}
+		return true
+	}
+	c.SetWait(func(ctx context.Context, pause time.Duration) error {
+		d.locked(func() {
+			if d.status == client.SubscriptionPaused && len(s.pauses) > 3 {
+				d.status = client.SubscriptionActive
+			}
+		})
+		return s.pause(ctx, pause)
+	})
+	heard, err := receive(t, c, 20)
+	require.NoError(t, err)
+	require.Subset(t, heard, []int64{1, 10, 11, 20})
+	require.GreaterOrEqual(t, len(heard), 20)
+}
+
+func TestBrokenFeedOfASubscriptionIsWaitedOut(t *testing.T) {
+	t.Parallel()
+	d := newDesk(30)
+	c, s := setup(t, d.ServeHTTP)
+	failures := 0
+	d.feed = func(int64) bool { failures++; return failures%2 == 0 }
+	heard, err := receive(t, c, 30, client.AckEvery(1000, time.Hour))
+	require.NoError(t, err)
+	require.Len(t, heard, 30, "nothing is missing and nothing comes twice")
+	require.NotEmpty(t, s.pauses)
+}
+
+func TestWhatCannotBeStoredEndsTheLoop(t *testing.T) {
+	t.Parallel()
+	d := newDesk(50)
+	d.ack = func(w http.ResponseWriter) bool {
+		problem(w, http.StatusForbidden, "forbidden", "the scope is missing")
+		return false
+	}
+	c, _ := setup(t, d.ServeHTTP)
+	_, err := receive(t, c, 0, client.AckEvery(1, time.Hour))
+	require.True(t, client.HasCode(err, "forbidden"), "%v", err)
+	_, err = func() (heard []int64, err error) {
+		for _, err := range c.Subscribe(t.Context(), "gone") {
+			return nil, err
+		}
+		return nil, nil
+	}()
+	require.True(t, client.HasCode(err, client.CodeNotFound), "%v", err)
+}
+
+func TestSubscriptionIsMadeOnceHoweverOften(t *testing.T) {
+	t.Parallel()
+	var made []string
+	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			items := []any{}
+			for _, name := range made {
+				items = append(items, map[string]any{"id": "id of " + name, "name": name, "transport": "sse"})
+			}
+			answer(w, http.StatusOK, map[string]any{"items": items})
+			return
+		}
+		var body struct{ Name string }
+		assert.NoError(t, json.NewDecoder(r.Body).Decode(&body))
+		for _, name := range made {
+			if name == body.Name {
+				problem(w, http.StatusConflict, "conflict", "there is one already")
+				return
+			}
+		}
+		made = append(made, body.Name)
+		cut(w) // the answer is lost
+	})
+	s, err := c.CreateSubscription(t.Context(), client.SubscriptionSpec{Transport: client.TransportSSE})
+	require.NoError(t, err)
+	require.Equal(t, []string{s.Name}, made)
+	require.True(t, s.Meta.Replayed)
+
+	spec := client.SubscriptionSpec{Name: "erp", Transport: client.TransportSSE}
+	_, err = c.CreateSubscription(t.Context(), spec)
+	require.True(t, client.HasCode(err, client.CodeConflict), "%v", err)
+	s, err = c.EnsureSubscription(t.Context(), spec)
+	require.NoError(t, err)
+	require.Equal(t, "id of erp", s.ID)
+	spec.Transport = client.TransportFeed
+	_, err = c.EnsureSubscription(t.Context(), spec)
+	require.True(t, client.HasCode(err, client.CodeConflict), "it is another one: %v", err)
+}
+
+func TestSubscriptionIsWrittenAsTheStoreReadsIt(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		var b strings.Builder
+		_, _ = b.WriteString(r.Method + " " + r.URL.Path + " " + r.Header.Get("If-Match") + " ")
+		var body json.RawMessage
+		_ = json.NewDecoder(r.Body).Decode(&body)
+		_, _ = b.Write(body)
+		asked = append(asked, b.String())
+		assert.NotEmpty(t, r.Header.Get("Idempotency-Key"))
+		answer(w, http.StatusOK, map[string]any{"id": "s-1"})
+	})
+	ctx := t.Context()
+	since := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	name, all, off := "new", []string(nil), false
+	for _, call := range []func() (client.Subscription, error){
+		func() (client.Subscription, error) {
+			return c.CreateSubscription(ctx, client.SubscriptionSpec{
+				Name: "erp", Transport: client.TransportFeed, Types: []string{"order.*"}, BusinessTypes: []string{"hotel"}, IncludeOrders: true,
+				Start: &client.From{Since: since},
+			})
+		},
+		func() (client.Subscription, error) {
+			return c.UpdateSubscription(ctx, "s-1", client.SubscriptionChange{Name: &name, Types: &all, IncludeOrders: &off}, client.IfVersion(3))
+		},
+		func() (client.Subscription, error) { return c.SeekSubscription(ctx, "s-1", client.From{Now: true}) },
+		func() (client.Subscription, error) {
+			return c.SeekSubscription(ctx, "s-1", client.From{Position: 7})
+		},
+		func() (client.Subscription, error) {
+			return c.AckSubscription(ctx, "s-1", 9, client.IfVersion(2))
+		},
+		func() (client.Subscription, error) { return c.PauseSubscription(ctx, "s-1") },
+		func() (client.Subscription, error) { return c.ResumeSubscription(ctx, "s-1") },
+		func() (client.Subscription, error) { return client.Subscription{}, c.DeleteSubscription(ctx, "s-1") },
+	} {
+		_, err := call()
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{
+		`POST /v1/subscriptions  {"business_types":["hotel"],"include":"order","name":"erp","since":"2026-03-04T12:00:00Z","transport":"feed","types":["order.*"]}`,
+		`PATCH /v1/subscriptions/s-1 "3" {"include":null,"name":"new","types":[]}`,
+		`POST /v1/subscriptions/s-1/seek  {"start":"now"}`,
+		`POST /v1/subscriptions/s-1/seek  {"after":7}`,
+		`POST /v1/subscriptions/s-1/ack "2" {"position":9}`,
+		`POST /v1/subscriptions/s-1/pause  {}`,
+		`POST /v1/subscriptions/s-1/resume  {}`,
+		`DELETE /v1/subscriptions/s-1  `,
+	}, asked)
+}
+
+// shared is a signature that every test call has or has not.
+type shared string
+
+func (s shared) Verify(_ []byte, h http.Header) error {
+	if h.Get("Webhook-Signature") != string(s) {
+		return errors.New("not from the store")
+	}
+	return nil
+}
+
+func TestCallIsAnsweredWhenTheLoopIsDone(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"id": "s-1", "transport": "webhook", "status": "active", "version": 1})
+	})
+	receiver := client.NewWebhookReceiver(shared("good"))
+	call := func(position int64, headers ...string) int {
+		body, err := json.Marshal(event(position))
+		assert.NoError(t, err)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/hook", strings.NewReader(string(body)))
+		r.Header.Set("Webhook-Id", strconv.FormatInt(position, 10))
+		r.Header.Set("Webhook-Signature", "good")
+		for i := 0; i < len(headers); i += 2 {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		receiver.ServeHTTP(w, r)
+		return w.Code
+	}
+	require.Equal(t, http.StatusUnauthorized, call(1, "Webhook-Signature", "forged"))
+	require.Equal(t, http.StatusBadRequest, call(1, "Webhook-Id", "2"))
+
+	type told struct {
+		position int64
+		attempt  int
+		replay   bool
+		delivery string
+	}
+	listen := func(n int, options ...client.EventOption) <-chan told {
+		heard := make(chan told, n)
+		go func() {
+			defer close(heard)
+			for d, err := range c.Subscribe(t.Context(), "s-1", append(options, client.ThroughWebhook(receiver))...) {
+				if t.Context().Err() != nil || !assert.NoError(t, err) {
+					return
+				}
+				heard <- told{d.Position, d.Attempt, d.Replay, d.DeliveryID}
+				if n--; n == 0 {
+					return
+				}
+			}
+		}()
+		return heard
+	}
+	heard := listen(3)
+	require.Equal(t, http.StatusNoContent, call(4, "Orderstore-Attempt", "2", "Orderstore-Delivery", "d-4"))
+	require.Equal(t, told{4, 2, false, "d-4"}, <-heard)
+	require.Equal(t, http.StatusNoContent, call(4, "Orderstore-Attempt", "3"), "it was dealt with")
+	require.Equal(t, http.StatusNoContent, call(4, "Orderstore-Replay", "true"))
+	require.True(t, (<-heard).replay, "a replay that was asked for is one")
+	require.Equal(t, http.StatusServiceUnavailable, call(5), "the loop was left in its body")
+	require.Equal(t, told{position: 5}, <-heard)
+
+	heard = listen(2, client.ManualAck())
+	ctx, giveUp := context.WithCancel(t.Context())
+	gaveUp := make(chan struct{})
+	go func() {
+		defer close(gaveUp)
+		body, _ := json.Marshal(event(6))
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/hook", strings.NewReader(string(body)))
+		r.Header.Set("Webhook-Id", "6")
+		r.Header.Set("Webhook-Signature", "good")
+		w := httptest.NewRecorder()
+		receiver.ServeHTTP(w, r)
+		assert.Equal(t, http.StatusServiceUnavailable, w.Code, "nobody said that it was dealt with")
+	}()
+	require.Equal(t, int64(6), (<-heard).position)
+	giveUp()
+	<-gaveUp
+}
