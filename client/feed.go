@@ -39,14 +39,9 @@ type FeedPage struct {
 
 // filter puts into a query what is wanted to be heard.
 func (f *FeedRequest) filter(q url.Values) {
-	set := func(name, value string) {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	set("subscription", f.Subscription)
-	set("types", strings.Join(f.Types, ","))
-	set("business_types", strings.Join(f.BusinessTypes, ","))
+	set(q, "subscription", f.Subscription)
+	set(q, "types", strings.Join(f.Types, ","))
+	set(q, "business_types", strings.Join(f.BusinessTypes, ","))
 	if f.IncludeOrder {
 		q.Set("include", "order")
 	}

@@ -2,11 +2,8 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -14,46 +11,35 @@ import (
 )
 
 const (
-	maxCall        = 16 << 20         // bytes of one call
-	callWaits      = 10 * time.Second // for a loop to take a call
-	callsKnown     = 10_000           // positions that are kept in mind, to know a call that comes again
-	headerID       = "Webhook-Id"
-	headerAttempt  = "Orderstore-Attempt"
-	headerDelivery = "Orderstore-Delivery"
-	headerReplay   = "Orderstore-Replay"
-	retryAfterSec  = "1"
+	callWaits  = 5 * time.Second // for a loop to take a call; the store waits a little longer for its answer
+	callAgain  = time.Second     // that the store is asked to wait before it tries again
+	callsKnown = 10_000          // positions that are kept in mind, to know a call that comes again
 )
 
-// CallVerifier checks that a call comes from the store. It returns an error for any other.
-type CallVerifier interface {
-	Verify(body []byte, headers http.Header) error
-}
-
 // WebhookReceiver is the http.Handler that a webhook subscription calls, and what its loop hears from: see ThroughWebhook. A call is
-// answered with success once the loop is done with its event; one that the loop is left in, or that no loop takes, is answered so that
-// the store tries again.
+// answered with success once the loop is done with its event. One that the loop is left in, or that no loop takes in time, is answered so that
+// the store tries again. Everything else is as with WebhookHandler.
 type WebhookReceiver struct {
-	verifier CallVerifier
-	calls    chan *call
-	waits    time.Duration
-	known    *lru.Cache[int64, struct{}]
+	handler http.Handler
+	calls   chan *call
+	known   *lru.Cache[int64, struct{}]
 }
 
 // NewWebhookReceiver makes a receiver of calls that the verifier takes.
-func NewWebhookReceiver(verifier CallVerifier) *WebhookReceiver {
+func NewWebhookReceiver(v *WebhookVerifier) *WebhookReceiver {
 	known, _ := lru.New[int64, struct{}](callsKnown) // fails for sizes below 1 only
-	return &WebhookReceiver{verifier: verifier, calls: make(chan *call), waits: callWaits, known: known}
+	w := &WebhookReceiver{calls: make(chan *call), known: known}
+	w.handler = WebhookHandler(v, w.take)
+	return w
 }
 
-// dealtWith says whether a call brings again what a loop is done with.
-func (w *WebhookReceiver) dealtWith(d *Delivery) bool {
-	return w.known.Contains(d.Position) && !d.Replay
-}
+// ServeHTTP takes one call.
+func (w *WebhookReceiver) ServeHTTP(out http.ResponseWriter, in *http.Request) { w.handler.ServeHTTP(out, in) }
 
 // call is one request of the store.
 type call struct {
 	receiver *WebhookReceiver
-	delivery *Delivery
+	event    Event
 	once     sync.Once
 	answered chan struct{} // closed when done is set
 	done     bool
@@ -62,79 +48,41 @@ type call struct {
 func (c *call) answer(done bool) {
 	c.once.Do(func() {
 		if c.done = done; done {
-			c.receiver.known.Add(c.delivery.Position, struct{}{})
+			c.receiver.known.Add(c.event.Position, struct{}{})
 		}
 		close(c.answered)
 	})
 }
 
-// ServeHTTP takes one call.
-func (w *WebhookReceiver) ServeHTTP(out http.ResponseWriter, in *http.Request) {
-	if in.Method != http.MethodPost {
-		out.Header().Set("Allow", http.MethodPost)
-		http.Error(out, "POST only", http.StatusMethodNotAllowed)
-		return
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(out, in.Body, maxCall))
-	if err != nil {
-		http.Error(out, "the body cannot be read", http.StatusBadRequest)
-		return
-	}
-	if err := w.verifier.Verify(body, in.Header); err != nil {
-		http.Error(out, "the signature is not valid", http.StatusUnauthorized)
-		return
-	}
-	d, err := deliveryOf(in.Header, body)
-	if err != nil {
-		http.Error(out, "the body is no event", http.StatusBadRequest)
-		return
-	}
-	if d.Position == 0 || w.dealtWith(d) {
-		out.WriteHeader(http.StatusNoContent) // a test, or what the loop is done with already
-		return
-	}
-	if !w.pass(in.Context(), d) {
-		out.Header().Set("Retry-After", retryAfterSec)
-		http.Error(out, "not dealt with", http.StatusServiceUnavailable)
-		return
-	}
-	out.WriteHeader(http.StatusNoContent)
-}
+// dealtWith says whether a call brings again what a loop is done with.
+func (w *WebhookReceiver) dealtWith(e *Event) bool { return w.known.Contains(e.Position) && !e.Delivery.Replay }
 
-// pass gives a delivery to the loop and says whether it is done with it.
-func (w *WebhookReceiver) pass(ctx context.Context, d *Delivery) bool {
-	c := &call{receiver: w, delivery: d, answered: make(chan struct{})}
-	d.ack = func(context.Context) error {
-		c.answer(true)
-		return nil
+var errNotDealtWith = errors.New("no loop has dealt with it")
+
+// take gives an event to the loop and waits until it is done with it.
+func (w *WebhookReceiver) take(ctx context.Context, e Event) error {
+	if e.Position == 0 || w.dealtWith(&e) {
+		return nil // it is about the subscription itself, or came again
 	}
-	late := time.NewTimer(w.waits)
+	c := &call{receiver: w, event: e, answered: make(chan struct{})}
+	late := time.NewTimer(callWaits)
 	defer late.Stop()
 	select {
 	case w.calls <- c:
 	case <-late.C:
-		return false
+		return &WebhookRetry{After: callAgain, Err: errNotDealtWith}
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
 	select {
 	case <-c.answered:
-		return c.done
 	case <-ctx.Done():
-		return false
+		return ctx.Err()
 	}
-}
-
-func deliveryOf(h http.Header, body []byte) (*Delivery, error) {
-	d := &Delivery{DeliveryID: h.Get(headerDelivery), Replay: h.Get(headerReplay) == "true"}
-	if err := json.Unmarshal(body, &d.Event); err != nil {
-		return nil, err
+	if !c.done {
+		return &WebhookRetry{After: callAgain, Err: errNotDealtWith}
 	}
-	if d.ID != h.Get(headerID) {
-		return nil, errors.New("the call's id is not the event's")
-	}
-	d.Attempt, _ = strconv.Atoi(h.Get(headerAttempt)) // absent: 0
-	return d, nil
+	return nil
 }
 
 // calls hears from the receiver.
@@ -158,21 +106,30 @@ func (s *reading) calls(ctx context.Context) (bool, error) {
 var errNoReceiver = errors.New("a webhook is received through a WebhookReceiver: see ThroughWebhook")
 
 func (s *reading) called(ctx context.Context, c *call) (bool, error) {
-	if c.receiver.dealtWith(c.delivery) { // meanwhile
+	if c.receiver.dealtWith(&c.event) { // meanwhile
 		c.answer(true)
 		return true, nil
 	}
 	s.given++
-	if err := s.withOrder(ctx, &c.delivery.Event); err != nil {
+	defer c.answerUnless(s.options.manual)
+	if err := s.withOrder(ctx, &c.event); err != nil {
 		c.answer(false)
 		return true, err
 	}
-	more := s.yield(c.delivery, nil)
-	switch {
-	case !more:
-		c.answer(false) // unless it was acknowledged
-	case !s.options.manual:
+	d := &Received{Event: c.event, ack: func(context.Context) error {
+		c.answer(true)
+		return nil
+	}}
+	more := s.yield(d, nil)
+	if more && !s.options.manual {
 		c.answer(true)
 	}
 	return more, nil
+}
+
+// answerUnless answers a call that nobody has: also when the loop's body panics.
+func (c *call) answerUnless(later bool) {
+	if !later {
+		c.answer(false)
+	}
 }

@@ -9,23 +9,17 @@ import (
 	"time"
 )
 
-// Delivery is an event as a subscription brought it.
-type Delivery struct {
+// Received is an event as a subscription brought it.
+type Received struct {
 	Event
-
-	// Of webhooks: the id that all attempts of this delivery have, the how many-th attempt this is, and whether it is a replay that was
-	// asked for.
-	DeliveryID string
-	Attempt    int
-	Replay     bool
 
 	ack func(context.Context) error
 }
 
 // Ack says that this event and all before it are dealt with, without waiting for the loop; on a webhook, that this one is.
-func (d *Delivery) Ack(ctx context.Context) error { return d.ack(ctx) }
+func (d *Received) Ack(ctx context.Context) error { return d.ack(ctx) }
 
-// ManualAck leaves it to the loop to call Delivery.Ack. What was not acknowledged comes again after a restart; on a webhook, when the store
+// ManualAck leaves it to the loop to call Received.Ack. What was not acknowledged comes again after a restart; on a webhook, when the store
 // tries again.
 func ManualAck() EventOption { return func(o *eventOptions) { o.manual = true } }
 
@@ -61,8 +55,8 @@ var ErrTransport = errors.New("the subscription is of another transport")
 //
 // A subscription has one reader at a time. Two get events twice. The options that say what is wanted are for Events: here the
 // subscription says it, and WithOrders pulls the orders of a transport that brings none.
-func (c *Client) Subscribe(ctx context.Context, id string, options ...EventOption) iter.Seq2[*Delivery, error] {
-	return func(yield func(*Delivery, error) bool) {
+func (c *Client) Subscribe(ctx context.Context, id string, options ...EventOption) iter.Seq2[*Received, error] {
+	return func(yield func(*Received, error) bool) {
 		s := &reading{client: c, id: id, options: newEventOptions(options), yield: yield}
 		s.options.request.Types, s.options.request.BusinessTypes = nil, nil
 		for failures := 0; ; failures++ {
@@ -87,7 +81,7 @@ type reading struct {
 	client  *Client
 	id      string
 	options eventOptions
-	yield   func(*Delivery, error) bool
+	yield   func(*Received, error) bool
 
 	subscription Subscription
 	given        int       // deliveries so far
@@ -171,7 +165,7 @@ func (s *reading) judge(ctx context.Context, err error) error {
 func (s *reading) pages(ctx context.Context) (bool, error) {
 	r := s.request()
 	for {
-		more, err := s.client.receivePage(ctx, r, func(e Event) bool { return s.hand(&Delivery{Event: e}, nil) })
+		more, err := s.client.receivePage(ctx, r, func(e Event) bool { return s.hand(&Received{Event: e}, nil) })
 		if !more || err != nil {
 			return more, err
 		}
@@ -182,7 +176,7 @@ func (s *reading) pages(ctx context.Context) (bool, error) {
 
 // stream reads server-sent events.
 func (s *reading) stream(ctx context.Context) (bool, error) {
-	return s.client.receiveStream(ctx, s.request(), func(e Event) bool { return s.hand(&Delivery{Event: e}, nil) })
+	return s.client.receiveStream(ctx, s.request(), func(e Event) bool { return s.hand(&Received{Event: e}, nil) })
 }
 
 func (s *reading) request() *FeedRequest {
@@ -193,7 +187,7 @@ func (s *reading) request() *FeedRequest {
 
 // hand gives the loop an event of a transport that keeps order, and notes that it is dealt with when the loop's body is done. settle, where
 // there is one, tells the transport. It returns false when the caller wants no more.
-func (s *reading) hand(d *Delivery, settle func()) bool {
+func (s *reading) hand(d *Received, settle func()) bool {
 	s.given++
 	s.last = d.Position
 	acks := s.acks

@@ -214,7 +214,7 @@ func (r *consumer) take(ctx context.Context, m jetstream.Msg) (bool, error) {
 		return true, err
 	}
 	r.keep(m)
-	return r.hand(&Delivery{Event: event}, func() { r.settle(event.Position) }), nil
+	return r.hand(&Received{Event: event}, func() { r.settle(event.Position) }), nil
 }
 
 func (r *consumer) keep(m jetstream.Msg) {

@@ -33,8 +33,8 @@ type SubscriptionSpec struct {
 	IncludeOrders bool     // each event comes with its order, where the transport carries one
 	// Start is where its events begin; nil is now.
 	Start *From
-	// URL is what the store calls; of webhooks only.
-	URL string
+	// Webhook says what the store calls, and how; of webhooks only.
+	Webhook *WebhookSettings
 }
 
 // Subscription is a party's durable interest in events. The store keeps how far its party is.
@@ -54,9 +54,7 @@ type Subscription struct {
 	UpdatedAt     time.Time `json:"updated_at"`
 
 	NATS *NATSAddress `json:"nats,omitempty"`
-	// Of webhooks: what the store calls, and, in the answers to its creation and to RotateSecret alone, the secret to verify calls with.
-	URL    string `json:"url,omitempty"`
-	Secret string `json:"secret,omitempty"`
+	WebhookState
 
 	Meta Meta `json:"-"`
 }
@@ -80,9 +78,7 @@ func (s *SubscriptionSpec) body() map[string]any {
 	if s.IncludeOrders {
 		b["include"] = "order"
 	}
-	if s.URL != "" {
-		b["url"] = s.URL
-	}
+	s.Webhook.into(b)
 	if s.Start != nil {
 		s.Start.into(b)
 	}
@@ -146,22 +142,7 @@ func (c *Client) namedSubscription(ctx context.Context, name string, otherwise e
 
 // ListSubscriptions goes through the party's subscriptions, page by page. It ends after the first error.
 func (c *Client) ListSubscriptions(ctx context.Context) iter.Seq2[Subscription, error] {
-	r := read("v1", "subscriptions")
-	r.query.Set("limit", "200")
-	return func(yield func(Subscription, error) bool) {
-		for page, err := range pages[Subscription](ctx, c, r) {
-			if err != nil {
-				yield(Subscription{Meta: page.meta}, fmt.Errorf("list subscriptions: %w", err))
-				return
-			}
-			for _, s := range page.Items {
-				s.Meta = page.meta
-				if !yield(s, nil) {
-					return
-				}
-			}
-		}
-	}
+	return listed[Subscription](ctx, c, read("v1", "subscriptions"), "list subscriptions")
 }
 
 // GetSubscription reads a subscription. It returns a Problem with the code not_found for one that does not exist or belongs to others.
@@ -175,7 +156,7 @@ type SubscriptionChange struct {
 	Types         *[]string // an empty list: all
 	BusinessTypes *[]string // an empty list: all
 	IncludeOrders *bool
-	URL           *string
+	Webhook       *WebhookSettings
 }
 
 func (s *SubscriptionChange) body() map[string]any {
@@ -189,9 +170,7 @@ func (s *SubscriptionChange) body() map[string]any {
 	if s.BusinessTypes != nil {
 		b["business_types"] = notNull(*s.BusinessTypes)
 	}
-	if s.URL != nil {
-		b["url"] = *s.URL
-	}
+	s.Webhook.into(b)
 	if s.IncludeOrders != nil {
 		b["include"] = nil
 		if *s.IncludeOrders {

@@ -28,7 +28,7 @@ type transport struct {
 
 // endpoint is the receiving side of one subscription.
 type endpoint struct {
-	url string // of a webhook
+	webhook *client.WebhookSettings
 	// options are for a loop over the subscription, each time it begins.
 	options func(s *system, of client.Subscription) (client.Config, []client.EventOption)
 }
@@ -66,7 +66,7 @@ type receiver struct {
 func (s *system) subscribe(by transport, as party, spec client.SubscriptionSpec) *receiver {
 	s.t.Helper()
 	r := &receiver{t: s.t, s: s, transport: by, endpoint: by.open(s.t, s), as: as}
-	spec.Transport, spec.URL = by.name, r.endpoint.url
+	spec.Transport, spec.Webhook = by.name, r.endpoint.webhook
 	var err error
 	r.subscription, err = s.client(as).CreateSubscription(s.t.Context(), spec)
 	require.NoError(s.t, err, by.name)
@@ -101,7 +101,7 @@ func (r *receiver) listen() {
 }
 
 // hear keeps an event, and says whether it is dealt with.
-func (r *receiver) hear(ctx context.Context, c *client.Client, d *client.Delivery) bool {
+func (r *receiver) hear(ctx context.Context, c *client.Client, d *client.Received) bool {
 	if r.pull && d.Subject != "" {
 		order, err := c.PullOrder(ctx, &d.Event)
 		if ctx.Err() == nil {
