@@ -34,7 +34,9 @@ func NewWebhookReceiver(v *WebhookVerifier) *WebhookReceiver {
 }
 
 // ServeHTTP takes one call.
-func (w *WebhookReceiver) ServeHTTP(out http.ResponseWriter, in *http.Request) { w.handler.ServeHTTP(out, in) }
+func (w *WebhookReceiver) ServeHTTP(out http.ResponseWriter, in *http.Request) {
+	w.handler.ServeHTTP(out, in)
+}
 
 // call is one request of the store.
 type call struct {
@@ -55,7 +57,9 @@ func (c *call) answer(done bool) {
 }
 
 // dealtWith says whether a call brings again what a loop is done with.
-func (w *WebhookReceiver) dealtWith(e *Event) bool { return w.known.Contains(e.Position) && !e.Delivery.Replay }
+func (w *WebhookReceiver) dealtWith(e *Event) bool {
+	return w.known.Contains(e.Position) && !e.Delivery.Replay
+}
 
 var errNotDealtWith = errors.New("no loop has dealt with it")
 
@@ -111,7 +115,6 @@ func (s *reading) called(ctx context.Context, c *call) (bool, error) {
 		return true, nil
 	}
 	s.given++
-	defer c.answerUnless(s.options.manual)
 	if err := s.withOrder(ctx, &c.event); err != nil {
 		c.answer(false)
 		return true, err
@@ -121,15 +124,11 @@ func (s *reading) called(ctx context.Context, c *call) (bool, error) {
 		return nil
 	}}
 	more := s.yield(d, nil)
-	if more && !s.options.manual {
+	switch {
+	case !more:
+		c.answer(false) // unless it was acknowledged
+	case !s.options.manual:
 		c.answer(true)
 	}
 	return more, nil
-}
-
-// answerUnless answers a call that nobody has: also when the loop's body panics.
-func (c *call) answerUnless(later bool) {
-	if !later {
-		c.answer(false)
-	}
 }

@@ -2,8 +2,10 @@ package client_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -395,14 +397,21 @@ func TestSubscriptionIsWrittenAsTheStoreReadsIt(t *testing.T) {
 	}, asked)
 }
 
-// shared is a signature that every test call has or has not.
-type shared string
-
-func (s shared) Verify(_ []byte, h http.Header) error {
-	if h.Get("Webhook-Signature") != string(s) {
-		return errors.New("not from the store")
+// signed is a call of the store.
+func signed(ctx context.Context, t *testing.T, position int64, headers ...string) *http.Request {
+	body, err := json.Marshal(event(position))
+	assert.NoError(t, err)
+	id, now := strconv.FormatInt(position, 10), strconv.FormatInt(time.Now().Unix(), 10)
+	mac := hmac.New(sha256.New, make([]byte, 24))
+	_, _ = mac.Write([]byte(id + "." + now + "." + string(body)))
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/hook", strings.NewReader(string(body)))
+	r.Header.Set("Webhook-Id", id)
+	r.Header.Set("Webhook-Timestamp", now)
+	r.Header.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
 	}
-	return nil
+	return r
 }
 
 func TestCallIsAnsweredWhenTheLoopIsDone(t *testing.T) {
@@ -410,22 +419,15 @@ func TestCallIsAnsweredWhenTheLoopIsDone(t *testing.T) {
 	c, _ := setup(t, func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"id": "s-1", "transport": "webhook", "status": "active", "version": 1})
 	})
-	receiver := client.NewWebhookReceiver(shared("good"))
+	verifier, err := client.NewWebhookVerifier(client.WebhookConfig{Secrets: []string{"whsec_" + base64.StdEncoding.EncodeToString(make([]byte, 24))}})
+	require.NoError(t, err)
+	receiver := client.NewWebhookReceiver(verifier)
 	call := func(position int64, headers ...string) int {
-		body, err := json.Marshal(event(position))
-		assert.NoError(t, err)
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/hook", strings.NewReader(string(body)))
-		r.Header.Set("Webhook-Id", strconv.FormatInt(position, 10))
-		r.Header.Set("Webhook-Signature", "good")
-		for i := 0; i < len(headers); i += 2 {
-			r.Header.Set(headers[i], headers[i+1])
-		}
 		w := httptest.NewRecorder()
-		receiver.ServeHTTP(w, r)
+		receiver.ServeHTTP(w, signed(t.Context(), t, position, headers...))
 		return w.Code
 	}
 	require.Equal(t, http.StatusUnauthorized, call(1, "Webhook-Signature", "forged"))
-	require.Equal(t, http.StatusBadRequest, call(1, "Webhook-Id", "2"))
 
 	type told struct {
 		position int64
@@ -441,7 +443,7 @@ func TestCallIsAnsweredWhenTheLoopIsDone(t *testing.T) {
 				if t.Context().Err() != nil || !assert.NoError(t, err) {
 					return
 				}
-				heard <- told{d.Position, d.Attempt, d.Replay, d.DeliveryID}
+				heard <- told{d.Position, d.Delivery.Attempt, d.Delivery.Replay, d.Delivery.ID}
 				if n--; n == 0 {
 					return
 				}
@@ -463,13 +465,9 @@ func TestCallIsAnsweredWhenTheLoopIsDone(t *testing.T) {
 	gaveUp := make(chan struct{})
 	go func() {
 		defer close(gaveUp)
-		body, _ := json.Marshal(event(6))
-		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/hook", strings.NewReader(string(body)))
-		r.Header.Set("Webhook-Id", "6")
-		r.Header.Set("Webhook-Signature", "good")
 		w := httptest.NewRecorder()
-		receiver.ServeHTTP(w, r)
-		assert.Equal(t, http.StatusServiceUnavailable, w.Code, "nobody said that it was dealt with")
+		receiver.ServeHTTP(w, signed(ctx, t, 6))
+		assert.Equal(t, http.StatusInternalServerError, w.Code, "nobody said that it was dealt with")
 	}()
 	require.Equal(t, int64(6), (<-heard).position)
 	giveUp()
