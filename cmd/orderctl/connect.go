@@ -20,6 +20,7 @@ import (
 type connection struct {
 	url, id, secret string
 	data, as        string
+	nats            string // of the broker
 }
 
 func (c *connection) flags(f *pflag.FlagSet) {
@@ -70,6 +71,7 @@ func (c *connection) resolve(usual string) (resolved, error) {
 	r.config.BaseURL = cmp.Or(c.url, r.config.BaseURL, os.Getenv("ORDERSTORE_URL"))
 	r.config.ClientID = cmp.Or(c.id, r.config.ClientID, os.Getenv("ORDERSTORE_CLIENT_ID"))
 	r.config.ClientSecret = cmp.Or(c.secret, r.config.ClientSecret, os.Getenv("ORDERSTORE_CLIENT_SECRET"))
+	r.config.NATSURL = cmp.Or(c.nats, r.config.NATSURL, os.Getenv("ORDERSTORE_NATS"))
 	r.config.UserAgent = "orderctl/" + version
 	if r.config.BaseURL == "" {
 		return r, errors.New("which store? Give --data DIR, or --url with --client-id and --client-secret, or set ORDERSTORE_URL, " +
@@ -86,6 +88,7 @@ func (c *connection) instance(as string) (resolved, error) {
 	var r resolved
 	var endpoints struct {
 		HTTP string `json:"http"`
+		NATS string `json:"nats"`
 	}
 	if err := readFile(filepath.Join(c.data, "endpoints.json"), &endpoints); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -101,7 +104,7 @@ func (c *connection) instance(as string) (resolved, error) {
 	if !ok {
 		return r, fmt.Errorf("--as %s: the instance has no such party", as)
 	}
-	r.config.BaseURL = endpoints.HTTP
+	r.config.BaseURL, r.config.NATSURL = endpoints.HTTP, endpoints.NATS
 	if !strings.Contains(endpoints.HTTP, "://") {
 		r.config.BaseURL = "http://" + endpoints.HTTP
 	}

@@ -1,5 +1,5 @@
 // Command orderctl is the people's command line of an order store: it imports, submits, amends and cancels orders, shows and follows
-// them, registers providers, routes and the catalog, makes clients, works on tasks, and plays a sample provider.
+// them, registers providers, routes and the catalog, makes clients and subscriptions, works on tasks, and plays a sample provider.
 package main
 
 import (
@@ -63,7 +63,7 @@ a development instance, with --as for the party; or by ORDERSTORE_URL, ORDERSTOR
 	root.AddCommand(
 		importCommand(c), submitCommand(c), getCommand(c), listCommand(c), watchCommand(c), ordersCommand(c),
 		tenantsCommand(c), providersCommand(c), routesCommand(c), productsCommand(c), vendorsCommand(c), tokensCommand(c), lagCommand(c),
-		tasksCommand(c), stateMachineCommand(c), sampleCommand(), providerSimCommand(c), conformanceCommand(c),
+		tasksCommand(c), subscriptionsCommand(c), stateMachineCommand(c), sampleCommand(), providerSimCommand(c), conformanceCommand(c),
 	)
 	return root
 }

@@ -62,35 +62,22 @@ func (w *watcher) order(ctx context.Context, id string) error {
 			return err
 		}
 	}
-	return w.follow(ctx, order.Meta.Position, id)
+	return w.follow(ctx, client.From{Position: order.Meta.Position}, id)
 }
 
 func (w *watcher) all(ctx context.Context, given bool) error {
-	after := w.options.after
 	if !given {
-		now, err := w.now(ctx)
-		if err != nil {
-			return err
-		}
-		after = now
+		return w.follow(ctx, client.From{Now: true}, "")
 	}
-	return w.follow(ctx, after, "")
+	return w.follow(ctx, client.From{Position: w.options.after}, "")
 }
 
-// now is the position of the newest event that can be heard: every answer of a list says it.
-func (w *watcher) now(ctx context.Context) (int64, error) {
-	for order, err := range w.store.ListOrders(ctx, client.OrderFilter{PageSize: 1}) {
-		return order.Meta.Position, err
-	}
-	return 0, nil // nothing has happened yet
-}
-
-func (w *watcher) follow(ctx context.Context, after int64, id string) error {
+func (w *watcher) follow(ctx context.Context, from client.From, id string) error {
 	var options []client.EventOption
 	if !w.options.feed {
 		options = append(options, client.OverSSE())
 	}
-	for event, err := range w.store.Events(ctx, client.From{Position: after}, options...) {
+	for event, err := range w.store.Events(ctx, from, options...) {
 		if err != nil {
 			return err
 		}
