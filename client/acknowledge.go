@@ -45,10 +45,19 @@ func acknowledge(ctx context.Context, s *reading, fail func(error)) *acknowledge
 }
 
 func (a *acknowledger) run(ctx context.Context, fail func(error)) {
+	look := time.NewTicker(a.client.look)
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-look.C:
+			// Nothing is acknowledged where nothing comes: who is paused or moved meanwhile would not hear of it.
+			if s, err := a.client.GetSubscription(ctx, a.id); err == nil && s.Version != a.known() {
+				fail(errMoved)
+				return
+			}
+			continue
 		case <-a.begun:
 		}
 		late := time.NewTimer(a.within)
@@ -131,6 +140,12 @@ func (a *acknowledger) position() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.handled
+}
+
+func (a *acknowledger) known() int64 {
+	a.storing.Lock()
+	defer a.storing.Unlock()
+	return a.version
 }
 
 // moved says that the reader has moved its subscription itself.

@@ -58,6 +58,7 @@ type Client struct {
 	now      func() time.Time
 	wait     func(context.Context, time.Duration) error
 	idle     time.Duration // an event stream silent for so long is opened anew
+	look     time.Duration // between looks whether a subscription that is read was changed
 
 	natsURL     string
 	natsOptions []nats.Option
@@ -68,6 +69,8 @@ const (
 	defaultTimeout  = 30 * time.Second
 	defaultRetryFor = time.Minute
 	streamIdle      = time.Minute
+
+	subscriptionLook = 10 * time.Second
 )
 
 // Validate names everything that is wrong with the configuration.
@@ -99,7 +102,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		base: base, http: cfg.HTTPClient, agent: cfg.UserAgent, timeout: cfg.Timeout, retryFor: cfg.RetryFor,
-		log: cfg.Logger, now: time.Now, wait: sleep, idle: streamIdle,
+		log: cfg.Logger, now: time.Now, wait: sleep, idle: streamIdle, look: subscriptionLook,
 		natsURL: cfg.NATSURL, natsOptions: cfg.NATSOptions,
 	}
 	if c.http == nil {

@@ -15,6 +15,9 @@ func (c *Client) SetWait(wait func(context.Context, time.Duration) error) { c.wa
 // SetIdle sets how long an event stream may be silent.
 func (c *Client) SetIdle(d time.Duration) { c.idle = d }
 
+// SetLook sets how often a subscription that is read is looked at.
+func (c *Client) SetLook(d time.Duration) { c.look = d }
+
 // StreamEvents reads all events of an SSE body.
 func StreamEvents(body []byte) ([]Event, error) {
 	s := newStream(bytes.NewReader(body))

@@ -230,6 +230,31 @@ func TestSubscriptionThatIsMovedIsReadFromThere(t *testing.T) {
 	require.Equal(t, []int64{1, 2, 3, 4, 5, 6, 7, 8, 3, 4, 5, 6, 7, 8}, heard)
 }
 
+// TestIdleReaderHearsThatItWasMoved: nothing comes that it could acknowledge.
+func TestIdleReaderHearsThatItWasMoved(t *testing.T) {
+	t.Parallel()
+	d := newDesk(3)
+	c, _ := setup(t, d.ServeHTTP)
+	c.SetLook(time.Millisecond)
+	heard := make(chan int64)
+	go func() {
+		for e, err := range c.Subscribe(t.Context(), "s-1", client.AckEvery(1, time.Hour)) {
+			if err != nil {
+				return
+			}
+			heard <- e.Position
+		}
+	}()
+	for _, want := range []int64{1, 2, 3} {
+		require.Equal(t, want, <-heard)
+	}
+	d.stored(t, 3)
+	d.locked(func() { d.position, d.version = 1, 2 })
+	for _, want := range []int64{2, 3} {
+		require.Equal(t, want, <-heard)
+	}
+}
+
 func TestPausedSubscriptionIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	d := newDesk(4)

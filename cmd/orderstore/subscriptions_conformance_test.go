@@ -289,3 +289,42 @@ func (r *subscribed) complete(log []logged) {
 	}
 	r.ordered()
 }
+
+// TestSeekMovesWhoListens: back, while it is heard, and the receiver hears again what comes after.
+func TestSeekMovesWhoListens(t *testing.T) {
+	t.Parallel()
+	m := openMarket(t)
+	m.trade(3)
+	mine := func(e *logged) bool { return e.Tenant == m.as.User.Tenant }
+	var all []*subscribed
+	for _, by := range transports() {
+		everything := wanted{"everything", m.as.User, client.SubscriptionSpec{Start: &client.From{}}, false, mine}
+		r := &subscribed{everything, m.subscribe(by, everything.by, everything.spec)}
+		r.listen()
+		all = append(all, r)
+	}
+	log := m.log()
+	middle := log[len(log)/2].Position
+	for _, r := range all {
+		r.matches(log)
+		_, err := m.user().SeekSubscription(t.Context(), r.subscription.ID, client.From{Position: middle})
+		require.NoError(t, err)
+	}
+	heard := len(log)
+	m.trade(1)
+	log = m.log()
+	for _, r := range all {
+		again := func() bool {
+			times := r.positions()
+			return !slices.ContainsFunc(log, func(e logged) bool {
+				twice := e.Position > middle && e.Position <= int64(heard)
+				return mine(&e) && (times[e.Position] == 0 || twice && times[e.Position] < 2)
+			})
+		}
+		assert.Eventually(t, again, 30*time.Second, 20*time.Millisecond, "%s: %v", r.transport.name, r.positions())
+		r.halt()
+		for position, times := range r.positions() {
+			assert.False(t, position <= middle && times > 1, "%s: %d is before where it was moved to", r.transport.name, position)
+		}
+	}
+}

@@ -31,12 +31,17 @@ type endpoint struct {
 	webhook *client.WebhookSettings
 	// options are for a loop over the subscription, each time it begins.
 	options func(s *system, of client.Subscription) (client.Config, []client.EventOption)
+	// follow are what orderctl needs to follow it.
+	follow func(of client.Subscription) []string
 }
 
 // transports are all there are.
 func transports() []transport {
 	pulled := func(*testing.T, *system) endpoint {
-		return endpoint{options: func(*system, client.Subscription) (client.Config, []client.EventOption) { return client.Config{}, nil }}
+		return endpoint{
+			options: func(*system, client.Subscription) (client.Config, []client.EventOption) { return client.Config{}, nil },
+			follow:  func(client.Subscription) []string { return nil },
+		}
 	}
 	return []transport{
 		{name: client.TransportFeed, open: pulled},
