@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -59,7 +61,19 @@ func (c *Client) connectNATS(ctx context.Context, inbox string) (*nats.Conn, err
 			c.log.DebugContext(ctx, "broker", "cause", err)
 		}),
 	}, c.natsOptions...)
-	return nats.Connect(c.natsURL, options...)
+	return nats.Connect(withoutLogin(c.natsURL), options...)
+}
+
+// withoutLogin leaves out whom the addresses name: nobody but the client itself logs in with it.
+func withoutLogin(addresses string) string {
+	all := strings.Split(addresses, ",")
+	for i, address := range all {
+		if u, err := url.Parse(strings.TrimSpace(address)); err == nil {
+			u.User = nil
+			all[i] = u.String()
+		}
+	}
+	return strings.Join(all, ",")
 }
 
 // tokenUser is the name under which a token is the password.

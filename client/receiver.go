@@ -56,9 +56,10 @@ func (c *call) answer(done bool) {
 	})
 }
 
-// dealtWith says whether a call brings again what a loop is done with.
+// dealtWith says whether a call is another attempt for what a loop is done with: the answer to the one before was lost. A first attempt that
+// comes again is meant: the subscription was moved back.
 func (w *WebhookReceiver) dealtWith(e *Event) bool {
-	return w.known.Contains(e.Position) && !e.Delivery.Replay
+	return e.Delivery.Attempt > 1 && !e.Delivery.Replay && w.known.Contains(e.Position)
 }
 
 var errNotDealtWith = errors.New("no loop has dealt with it")

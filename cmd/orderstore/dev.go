@@ -24,6 +24,7 @@ import (
 type devOptions struct {
 	data   string
 	http   string
+	nats   string
 	demo   bool
 	exit   bool
 	orders int
@@ -44,6 +45,7 @@ func devCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&o.data, "data", ".data", "folder for everything the instance stores")
 	flags.StringVar(&o.http, "http", "127.0.0.1:8080", "address to serve on")
+	flags.StringVar(&o.nats, "nats", "127.0.0.1:0", "address for parties that are told of events by NATS")
 	flags.BoolVar(&o.demo, "demo", false, "push sample orders through and show what came of them, then go on serving")
 	flags.BoolVar(&o.exit, "exit-after-demo", false, "with --demo: stop when it is over")
 	flags.IntVar(&o.orders, "demo-orders", defaultDemoOrders, "with --demo: how many sample orders")
@@ -66,7 +68,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	i, err := openInstance(ctx, o.data, log, forParties)
+	i, err := openInstance(ctx, o.data, o.nats, log, forParties)
 	if err != nil {
 		_ = listener.Close()
 		return err

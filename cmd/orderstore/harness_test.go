@@ -128,6 +128,7 @@ type system struct {
 	t      *testing.T
 	data   string
 	listen string // where it is to serve; empty: wherever
+	broker string // where its broker is to be; empty: wherever
 	at     endpoints
 	as     credentials
 }
@@ -143,7 +144,7 @@ func startSystem(t *testing.T) *system {
 func (s *system) start() {
 	s.t.Helper()
 	_ = os.Remove(filepath.Join(s.data, endpointsFile)) // one that was killed leaves it behind
-	s.program = launch(s.t, nil, "orderstore", "dev", "--data", s.data, "--http", cmp.Or(s.listen, "127.0.0.1:0"))
+	s.program = launch(s.t, nil, "orderstore", "dev", "--data", s.data, "--http", cmp.Or(s.listen, anyPort), "--nats", cmp.Or(s.broker, anyPort))
 	deadline := time.Now().Add(startWithin)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

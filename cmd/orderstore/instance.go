@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -80,7 +81,7 @@ func withInstance(ctx context.Context, data string, do func(context.Context, *in
 	if _, err := os.Stat(data); err != nil {
 		return fmt.Errorf("there is no instance in %s: start one with orderstore dev --data %s", data, data)
 	}
-	i, err := openInstance(ctx, data, slog.New(slog.DiscardHandler), nobodyElse)
+	i, err := openInstance(ctx, data, anyPort, slog.New(slog.DiscardHandler), nobodyElse)
 	if errors.Is(err, dirlock.ErrHeld) {
 		i, err = joinInstance(ctx, data)
 	}
@@ -133,9 +134,15 @@ func forParties(ctx context.Context, cfg config) (*stream.Callout, error) {
 // nobodyElse leaves the databases as they are and lets only this program in to the broker.
 func nobodyElse(context.Context, config) (*stream.Callout, error) { return nil, nil }
 
-// openInstance starts the stores of a development instance; access says whom the broker lets in. The error wraps dirlock.ErrHeld when
-// another process runs it.
-func openInstance(ctx context.Context, data string, log *slog.Logger, access func(context.Context, config) (*stream.Callout, error)) (*instance, error) {
+// anyPort is where a broker listens that nobody was told of.
+const anyPort = "127.0.0.1:0"
+
+// letIn says whom an instance's broker lets in besides this program.
+type letIn func(context.Context, config) (*stream.Callout, error)
+
+// openInstance starts the stores of a development instance, with the broker at an address. The error wraps dirlock.ErrHeld when another
+// process runs it.
+func openInstance(ctx context.Context, data, broker string, log *slog.Logger, access letIn) (*instance, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, folderFault(data, err)
 	}
@@ -144,14 +151,14 @@ func openInstance(ctx context.Context, data string, log *slog.Logger, access fun
 		return nil, folderFault(data, err)
 	}
 	i := &instance{lock: lock, log: log}
-	if err := i.open(ctx, data, log, access); err != nil {
+	if err := i.open(ctx, data, broker, log, access); err != nil {
 		i.close()
 		return nil, err
 	}
 	return i, nil
 }
 
-func (i *instance) open(ctx context.Context, data string, log *slog.Logger, access func(context.Context, config) (*stream.Callout, error)) error {
+func (i *instance) open(ctx context.Context, data, broker string, log *slog.Logger, access letIn) error {
 	if err := checkLayout(data); err != nil {
 		return err
 	}
@@ -167,7 +174,11 @@ func (i *instance) open(ctx context.Context, data string, log *slog.Logger, acce
 	if err != nil {
 		return err
 	}
-	i.broker, err = stream.StartServer(stream.ServerConfig{Dir: filepath.Join(data, "nats"), Callout: public, Log: log})
+	host, port, err := hostPort(broker)
+	if err != nil {
+		return fmt.Errorf("--nats %s: %w", broker, err)
+	}
+	i.broker, err = stream.StartServer(stream.ServerConfig{Dir: filepath.Join(data, "nats"), Host: host, Port: port, Callout: public, Log: log})
 	if err != nil {
 		return err
 	}
@@ -176,6 +187,16 @@ func (i *instance) open(ctx context.Context, data string, log *slog.Logger, acce
 		return fmt.Errorf("connect to the embedded NATS: %w", err)
 	}
 	return nil
+}
+
+// hostPort reads an address whose port is a number.
+func hostPort(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(text)
+	return host, port, err
 }
 
 // close stops what this process started.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -45,7 +46,9 @@ func openMarket(t *testing.T) *market {
 	m.north, m.south = make(client.ClientSpec{Kind: client.KindProvider, Provider: "north"}), make(client.ClientSpec{Kind: client.KindProvider, Provider: "south"})
 	m.other, m.ledger = make(client.ClientSpec{Kind: client.KindUser, Tenant: "other"}), make(client.ClientSpec{Kind: client.KindAuxiliary, System: "ledger"})
 	m.users, m.providers = []*client.Client{m.user(), m.client(m.other)}, []*client.Client{m.client(m.north), m.client(m.south)}
-	m.listen = strings.TrimPrefix(m.at.HTTP, "http://")
+	broker, err := url.Parse(m.at.NATS)
+	require.NoError(t, err)
+	m.listen, m.broker = strings.TrimPrefix(m.at.HTTP, "http://"), broker.Host
 	return m
 }
 
@@ -324,7 +327,7 @@ func TestSeekMovesWhoListens(t *testing.T) {
 				return mine(&e) && (times[e.Position] == 0 || twice && times[e.Position] < 2)
 			})
 		}
-		assert.Eventually(t, again, 30*time.Second, 20*time.Millisecond, "%s: %v", r.transport.name, r.positions())
+		assert.Eventually(t, again, 30*time.Second, 20*time.Millisecond, r.transport.name)
 		r.halt()
 		for position, times := range r.positions() {
 			assert.False(t, position <= middle && times > 1, "%s: %d is before where it was moved to", r.transport.name, position)

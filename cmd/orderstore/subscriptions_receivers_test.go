@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,15 +42,66 @@ type endpoint struct {
 
 // transports are all there are.
 func transports() []transport {
-	pulled := func(*testing.T, *system) endpoint {
-		return endpoint{
-			options: func(*system, client.Subscription) (client.Config, []client.EventOption) { return client.Config{}, nil },
-			follow:  func(client.Subscription) []string { return nil },
-		}
-	}
 	return []transport{
 		{name: client.TransportFeed, open: pulled},
 		{name: client.TransportSSE, open: pulled},
+		{name: client.TransportNATS, open: brokered},
+		{name: client.TransportWebhook, perOrder: true, open: called},
+	}
+}
+
+// pulled needs nothing but the store.
+func pulled(*testing.T, *system) endpoint {
+	return endpoint{
+		options: func(*system, client.Subscription) (client.Config, []client.EventOption) { return client.Config{}, nil },
+		follow:  func(client.Subscription) []string { return nil },
+	}
+}
+
+// brokered needs to know where the broker is.
+func brokered(*testing.T, *system) endpoint {
+	return endpoint{
+		options: func(s *system, _ client.Subscription) (client.Config, []client.EventOption) {
+			return client.Config{NATSURL: s.at.NATS}, nil
+		},
+		follow: func(client.Subscription) []string { return nil }, // the instance's folder says it
+	}
+}
+
+// called needs a server that the store can call. It stays while what hears the calls comes and goes, as a balancer does.
+func called(t *testing.T, _ *system) endpoint {
+	t.Helper()
+	var behind atomic.Pointer[http.Handler]
+	away := func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h := behind.Load(); h != nil {
+			(*h).ServeHTTP(w, r)
+			return
+		}
+		away(w, r, nil)
+	}))
+	t.Cleanup(front.Close)
+	return endpoint{
+		webhook: &client.WebhookSettings{URL: front.URL},
+		options: func(s *system, of client.Subscription) (client.Config, []client.EventOption) {
+			verifier, err := client.NewWebhookVerifier(client.WebhookConfig{Secrets: []string{of.Secret}})
+			require.NoError(s.t, err)
+			receiver := client.NewWebhookReceiver(verifier)
+			var h http.Handler = receiver
+			behind.Store(&h)
+			return client.Config{}, []client.EventOption{client.ThroughWebhook(receiver)}
+		},
+		follow: func(of client.Subscription) []string {
+			free := freeAddress(t)
+			proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: free})
+			proxy.ErrorHandler = away
+			var h http.Handler = proxy
+			behind.Store(&h)
+			return []string{"--listen", free, "--secret", of.Secret}
+		},
 	}
 }
 
@@ -60,17 +116,19 @@ type receiver struct {
 	// pull reads the order behind each event the moment it is heard of.
 	pull bool
 
-	mu    sync.Mutex
-	runs  [][]client.Event // of each loop
-	leave bool             // the next event is not dealt with
-	stop  context.CancelFunc
-	done  chan struct{}
+	mu   sync.Mutex
+	runs [][]client.Event // of each loop
+	// deliveries are the ids of webhooks' deliveries, by position.
+	deliveries map[int64]string
+	leave      bool // the next event is not dealt with
+	stop       context.CancelFunc
+	done       chan struct{}
 }
 
 // subscribe makes a subscription of a party over a transport. It hears nothing yet.
 func (s *system) subscribe(by transport, as party, spec client.SubscriptionSpec) *receiver {
 	s.t.Helper()
-	r := &receiver{t: s.t, s: s, transport: by, endpoint: by.open(s.t, s), as: as}
+	r := &receiver{t: s.t, s: s, transport: by, endpoint: by.open(s.t, s), as: as, deliveries: map[int64]string{}}
 	spec.Transport, spec.Webhook = by.name, r.endpoint.webhook
 	var err error
 	r.subscription, err = s.client(as).CreateSubscription(s.t.Context(), spec)
@@ -115,8 +173,14 @@ func (r *receiver) hear(ctx context.Context, c *client.Client, d *client.Receive
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if known, ok := r.deliveries[d.Position]; ok && known != d.Delivery.ID {
+		r.t.Errorf("%s: event %d came as delivery %s and %s", r.transport.name, d.Position, known, d.Delivery.ID)
+	}
+	r.deliveries[d.Position] = d.Delivery.ID
 	last := len(r.runs) - 1
-	r.runs[last] = append(r.runs[last], d.Event)
+	event := d.Event
+	event.Delivery = client.Delivery{} // the rest is the same on every transport
+	r.runs[last] = append(r.runs[last], event)
 	return !r.leave
 }
 
@@ -198,17 +262,23 @@ func (r *receiver) same(heard client.Event, in logged) {
 	}, heard, r.transport.name)
 }
 
-// ordered says that nothing came twice or in another order within each loop.
+// ordered says that nothing came in another order within each loop, and nothing twice but what a webhook's sender that was killed could not
+// remember.
 func (r *receiver) ordered() {
 	r.t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	seen := map[int64]bool{}
 	for _, run := range r.runs {
 		last := map[string]int64{}
 		for _, e := range run {
 			lane := ""
 			if r.transport.perOrder {
 				lane = e.Subject
+				if seen[e.Position] {
+					continue
+				}
+				seen[e.Position] = true
 			}
 			if !assert.Greater(r.t, e.Position, last[lane], "%s %s", r.transport.name, r.subscription.Name) {
 				break
