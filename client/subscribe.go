@@ -36,6 +36,7 @@ const (
 	defaultAckEvery  = 100
 	defaultAckWithin = time.Second
 	lastAckWithin    = 5 * time.Second // for the position to be stored when the loop is over
+	behindWait       = time.Second     // for more of what the broker no longer has
 )
 
 // ErrTransport says that a subscription cannot be received in the way it was asked for.
@@ -137,7 +138,11 @@ func (s *reading) once(ctx context.Context) (bool, error) {
 	case TransportSSE:
 		more, err = s.stream(ctx)
 	case TransportNATS:
-		more, err = s.nats(ctx)
+		if now.Reason == "" {
+			more, err = s.nats(ctx)
+		} else {
+			more, err = s.behind(ctx)
+		}
 	case TransportWebhook:
 		more, err = s.calls(ctx)
 	default:
@@ -171,6 +176,23 @@ func (s *reading) pages(ctx context.Context) (bool, error) {
 		}
 		// Nothing of the party's is missing up to there: what was skipped need not be looked through again.
 		s.done(r.After, 0)
+	}
+}
+
+// behind reads from the feed what the broker no longer has, as the store asks for by the reason of an active subscription.
+func (s *reading) behind(ctx context.Context) (bool, error) {
+	r := s.request()
+	r.Subscription, r.Types, r.BusinessTypes, r.Wait = "", s.subscription.Types, s.subscription.BusinessTypes, behindWait
+	for {
+		before := r.After
+		more, err := s.client.receivePage(ctx, r, func(e Event) bool { return s.hand(&Received{Event: e}, nil) })
+		if !more || err != nil {
+			return more, err
+		}
+		s.done(r.After, 0)
+		if r.After == before {
+			return true, errMoved // to the broker
+		}
 	}
 }
 

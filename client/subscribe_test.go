@@ -23,6 +23,8 @@ type desk struct {
 	position int64
 	version  int64
 	status   string
+	reason   string
+	by       string // transport
 	acks     []int64
 	asked    []int64 // after which positions the feed was asked
 	feed     func(after int64) bool
@@ -31,12 +33,12 @@ type desk struct {
 }
 
 func newDesk(last int64) *desk {
-	return &desk{last: last, version: 1, status: client.SubscriptionActive, changed: make(chan struct{})}
+	return &desk{last: last, version: 1, status: client.SubscriptionActive, by: client.TransportFeed, changed: make(chan struct{})}
 }
 
 func (d *desk) document() map[string]any {
 	return map[string]any{
-		"id": "s-1", "name": "erp", "transport": "feed", "status": d.status, "position": d.position, "version": d.version, "types": []string{},
+		"id": "s-1", "name": "erp", "transport": d.by, "status": d.status, "reason": d.reason, "position": d.position, "version": d.version, "types": []string{},
 		"business_types": []string{},
 	}
 }
@@ -306,6 +308,23 @@ func TestBrokenFeedOfASubscriptionIsWaitedOut(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, heard, 30, "nothing is missing and nothing comes twice")
 	require.NotEmpty(t, s.pauses)
+}
+
+// TestWhatTheBrokerNoLongerHasComesFromTheFeed: the store says so by the reason of an active subscription, until its party has read it.
+func TestWhatTheBrokerNoLongerHasComesFromTheFeed(t *testing.T) {
+	t.Parallel()
+	d := newDesk(25)
+	d.by, d.reason = client.TransportNATS, "the next events are no longer in the stream"
+	d.ack = func(http.ResponseWriter) bool {
+		if d.asked[len(d.asked)-1] == 20 {
+			d.reason, d.version = "", 2
+		}
+		return true
+	}
+	c, _ := setup(t, d.ServeHTTP)
+	heard, err := receive(t, c, 0, client.AckEvery(5, time.Hour))
+	require.ErrorIs(t, err, client.ErrTransport, "then it is the broker's turn, whose address this client does not know")
+	require.Len(t, heard, 25)
 }
 
 func TestWhatCannotBeStoredEndsTheLoop(t *testing.T) {

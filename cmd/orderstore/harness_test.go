@@ -129,6 +129,7 @@ type system struct {
 	data   string
 	listen string // where it is to serve; empty: wherever
 	broker string // where its broker is to be; empty: wherever
+	env    []string
 	at     endpoints
 	as     credentials
 }
@@ -144,7 +145,7 @@ func startSystem(t *testing.T) *system {
 func (s *system) start() {
 	s.t.Helper()
 	_ = os.Remove(filepath.Join(s.data, endpointsFile)) // one that was killed leaves it behind
-	s.program = launch(s.t, nil, "orderstore", "dev", "--data", s.data, "--http", cmp.Or(s.listen, anyPort), "--nats", cmp.Or(s.broker, anyPort))
+	s.program = launch(s.t, s.env, "orderstore", "dev", "--data", s.data, "--http", cmp.Or(s.listen, anyPort), "--nats", cmp.Or(s.broker, anyPort))
 	deadline := time.Now().Add(startWithin)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +33,9 @@ const (
 
 func openMarket(t *testing.T) *market {
 	t.Helper()
-	m := &market{system: startSystem(t)}
+	// Logins on the broker end all the time, so that receivers have to come in again.
+	m := &market{system: &system{t: t, data: filepath.Join(t.TempDir(), "data"), env: []string{"ORDERSTORE_NATS_LOGIN=10s"}}}
+	m.start()
 	operator := m.operator()
 	for id, work := range map[string]string{"north": northWork, "south": southWork} {
 		_, err := operator.PutProvider(t.Context(), client.Provider{ID: id, BusinessTypes: []string{work}})
