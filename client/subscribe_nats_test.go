@@ -78,7 +78,7 @@ func (h *hall) make() {
 		Durable: "sub-s-1", AckPolicy: jetstream.AckExplicitPolicy, HeadersOnly: true, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq: uint64(h.position + 1), AckWait: time.Hour, Metadata: map[string]string{"orderstore-version": strconv.FormatInt(h.version, 10)},
 	})
-	assert.NoError(h.t, err) //nolint:testifylint // it is called by the server's goroutine
+	assert.NoError(h.t, err)
 }
 
 func (h *hall) ServeHTTP(w http.ResponseWriter, r *http.Request) {
