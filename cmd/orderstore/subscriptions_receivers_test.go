@@ -2,8 +2,13 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +46,7 @@ func transports() []transport {
 		{name: client.TransportFeed, open: pulled},
 		{name: client.TransportSSE, open: pulled},
 		{name: client.TransportNATS, open: brokered},
+		{name: client.TransportWebhook, perOrder: true, open: called},
 	}
 }
 
@@ -59,6 +65,43 @@ func brokered(*testing.T, *system) endpoint {
 			return client.Config{NATSURL: s.at.NATS}, nil
 		},
 		follow: func(client.Subscription) []string { return nil }, // the instance's folder says it
+	}
+}
+
+// called needs a server that the store can call. It stays while what hears the calls comes and goes, as a balancer does.
+func called(t *testing.T, _ *system) endpoint {
+	t.Helper()
+	var behind atomic.Pointer[http.Handler]
+	away := func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if h := behind.Load(); h != nil {
+			(*h).ServeHTTP(w, r)
+			return
+		}
+		away(w, r, nil)
+	}))
+	t.Cleanup(front.Close)
+	return endpoint{
+		webhook: &client.WebhookSettings{URL: front.URL},
+		options: func(s *system, of client.Subscription) (client.Config, []client.EventOption) {
+			verifier, err := client.NewWebhookVerifier(client.WebhookConfig{Secrets: []string{of.Secret}})
+			require.NoError(s.t, err)
+			receiver := client.NewWebhookReceiver(verifier)
+			var h http.Handler = receiver
+			behind.Store(&h)
+			return client.Config{}, []client.EventOption{client.ThroughWebhook(receiver)}
+		},
+		follow: func(of client.Subscription) []string {
+			free := freeAddress(t)
+			proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: free})
+			proxy.ErrorHandler = away
+			var h http.Handler = proxy
+			behind.Store(&h)
+			return []string{"--listen", free, "--secret", of.Secret}
+		},
 	}
 }
 
