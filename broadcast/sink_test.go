@@ -101,6 +101,15 @@ func (s *sink) firsts() []int64 {
 	return all
 }
 
+// deliveries is how many different ones there were.
+func (s *sink) deliveries() int {
+	seen := map[string]bool{}
+	for _, h := range s.all() {
+		seen[h.delivery] = true
+	}
+	return len(seen)
+}
+
 // got waits until each of so many events was delivered.
 func (s *sink) got(t testing.TB, n int) []int64 {
 	t.Helper()
@@ -193,6 +202,13 @@ func run(t testing.TB, w interface {
 func (h *house) hook(who string, to *sink, more string) subscriptionAnswer {
 	h.t.Helper()
 	return h.subscribe(who, fmt.Sprintf(`{"transport":"webhook","start":"beginning","url":%q%s}`, to.URL, more))
+}
+
+// listening counts the endpoints that run for a tenant.
+func (s *side) listening(tenant string) int {
+	s.api.live.mu.Lock()
+	defer s.api.live.mu.Unlock()
+	return len(s.api.live.waiting[party{tenant: tenant}])
 }
 
 func (h *house) show(who string, s subscriptionAnswer) subscriptionAnswer {

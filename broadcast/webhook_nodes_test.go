@@ -88,14 +88,14 @@ func TestNodesShareSubscriptions(t *testing.T) {
 	}
 	ids := orderIDs(10)
 	h.project(t, orders(1, 30, "demo", ids)...)
-	require.Eventually(t, func() bool { return len(to.all()) == 24*30 }, 60*time.Second, 2*time.Millisecond)
+	require.Eventually(t, func() bool { return to.deliveries() == 24*30 }, 60*time.Second, 2*time.Millisecond)
 	for _, d := range []*Dispatcher{first, second, third} {
 		require.Positive(t, d.sent(t))
 	}
 	stopFirst()
 	require.Eventually(t, func() bool { return slices.Equal(h.held(), []int64{16, 16}) }, 20*time.Second, 2*time.Millisecond)
 	h.project(t, orders(31, 60, "demo", ids)...)
-	require.Eventually(t, func() bool { return len(to.all()) >= 24*60 }, 60*time.Second, 2*time.Millisecond)
+	require.Eventually(t, func() bool { return to.deliveries() == 24*60 }, 60*time.Second, 2*time.Millisecond)
 	deliveries := map[string]bool{}
 	for _, one := range to.all() {
 		require.False(t, deliveries[one.delivery], "sent twice")

@@ -228,6 +228,7 @@ func TestPausedWebhookGoesOnWhereItStopped(t *testing.T) {
 	to.got(t, 10)
 	path := "/v1/subscriptions/" + s.ID.String()
 	require.Equal(t, http.StatusOK, h.call("demo", http.MethodPost, path+"/pause", "", nil))
+	require.Eventually(t, func() bool { return h.listening("demo") == 0 }, 20*time.Second, time.Millisecond)
 	other := newSink(t, nil)
 	h.hook("demo", other, "")
 	h.project(t, orders(11, 40, "demo", ids)...)
