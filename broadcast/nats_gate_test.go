@@ -31,12 +31,13 @@ import (
 // gate is a log, a broker that asks before it lets anybody in, and whoever answers.
 type gate struct {
 	*bench
-	keys   *stream.CalloutKeys
-	url    string // without credentials
-	store  *auth.Store
-	issuer *auth.Issuer
-	authn  *auth.Authenticator
-	subs   *SubscriptionStore
+	stopRelay func()
+	keys      *stream.CalloutKeys
+	url       string // without credentials
+	store     *auth.Store
+	issuer    *auth.Issuer
+	authn     *auth.Authenticator
+	subs      *SubscriptionStore
 }
 
 func newKeys(t *testing.T) *stream.CalloutKeys {
@@ -96,7 +97,7 @@ func (g *gate) relay() *Relay {
 	g.t.Helper()
 	r, err := NewRelay(RelayConfig{NATS: g.js.Conn(), Pool: g.pool, Waker: g.tip, Logger: discard()})
 	require.NoError(g.t, err)
-	g.run(r)
+	g.stopRelay = g.run(r)
 	return r
 }
 

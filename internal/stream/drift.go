@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -184,7 +185,7 @@ func guardSettings() []setting {
 // accepts another one, and purges the stream at its next restart. It returns jetstream.ErrStreamNotFound (test with errors.Is) where there is no stream.
 func Mend(ctx context.Context, js jetstream.JetStream, limits Limits) (Drift, error) {
 	var drift Drift
-	s, err := js.Stream(ctx, Name)
+	s, err := lookUp(ctx, js)
 	if err != nil {
 		return drift, fmt.Errorf("look up stream %s: %w", Name, err)
 	}
@@ -203,9 +204,9 @@ func Mend(ctx context.Context, js jetstream.JetStream, limits Limits) (Drift, er
 		}
 		next := have
 		setting.take(&next, &want)
-		updated, err := js.UpdateStream(ctx, next)
+		updated, err := update(ctx, js, next)
 		if err != nil {
-			if ctx.Err() != nil {
+			if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 				return drift, fmt.Errorf("update stream %s: %w", Name, err)
 			}
 			d.Why = err.Error()
@@ -221,6 +222,12 @@ func Mend(ctx context.Context, js jetstream.JetStream, limits Limits) (Drift, er
 		drift.Mended = append(drift.Mended, d)
 	}
 	return drift, nil
+}
+
+func update(ctx context.Context, js jetstream.JetStream, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return js.UpdateStream(ctx, cfg)
 }
 
 // reason says why the setting is not to be changed; empty where it is.

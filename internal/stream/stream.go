@@ -22,6 +22,17 @@ type Limits struct {
 	Replicas int           // 0: one
 }
 
+// answerWithin is for the broker to answer one question. What was asked on a connection that broke is never answered, however long the
+// caller would wait.
+const answerWithin = 5 * time.Second
+
+// lookUp asks the broker for the stream.
+func lookUp(ctx context.Context, js jetstream.JetStream) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	return js.Stream(ctx, Name)
+}
+
 // Ensure creates the stream, to begin with position 1, or leaves the one there is as it is. What it has that was not asked for is
 // found by Mend.
 func Ensure(ctx context.Context, js jetstream.JetStream, limits Limits) (jetstream.Stream, error) {
@@ -30,7 +41,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, limits Limits) (jetstre
 
 // EnsureFrom is Ensure with a stream that begins where first says. It is asked only if there is none.
 func EnsureFrom(ctx context.Context, js jetstream.JetStream, limits Limits, first func(context.Context) (int64, error)) (jetstream.Stream, error) {
-	s, err := js.Stream(ctx, Name)
+	s, err := lookUp(ctx, js)
 	if err == nil {
 		return s, nil
 	}
@@ -47,7 +58,7 @@ func EnsureFrom(ctx context.Context, js jetstream.JetStream, limits Limits, firs
 	}
 	s, err = js.CreateStream(ctx, cfg)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		s, err = js.Stream(ctx, Name)
+		s, err = lookUp(ctx, js)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create stream %s: %w", Name, err)
@@ -113,7 +124,7 @@ func (b Bounds) Holes() int64 {
 
 // BoundsOf asks the stream's leader.
 func BoundsOf(ctx context.Context, js jetstream.JetStream) (Bounds, error) {
-	s, err := js.Stream(ctx, Name)
+	s, err := lookUp(ctx, js)
 	if err != nil {
 		return Bounds{}, fmt.Errorf("look up stream %s: %w", Name, err)
 	}
@@ -124,10 +135,12 @@ func BoundsOf(ctx context.Context, js jetstream.JetStream) (Bounds, error) {
 // Message reads one message of the stream. It returns jetstream.ErrMsgNotFound (test with errors.Is) where the stream has none
 // at that position, and ErrDiverged where the message carries no digest.
 func Message(ctx context.Context, js jetstream.JetStream, position int64) (Record, error) {
-	s, err := js.Stream(ctx, Name)
+	s, err := lookUp(ctx, js)
 	if err != nil {
 		return Record{}, fmt.Errorf("look up stream %s: %w", Name, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
 	msg, err := s.GetMsg(ctx, uint64(position)) //nolint:gosec // positions are never negative
 	if err != nil {
 		return Record{}, fmt.Errorf("get message %d: %w", position, err)
