@@ -14,6 +14,7 @@ import (
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/webhook"
 )
 
@@ -57,6 +58,7 @@ const (
 	countParked  = `SELECT state, count(*) FROM deliveries WHERE subscription_id = $1 GROUP BY state`
 	// A party that resumes a subscription has seen to its endpoint: what was wrong with it counts no more.
 	forgiveHealth = `UPDATE subscription_health SET failing_since = NULL, throttled_until = NULL WHERE subscription_id = $1`
+	retryNow      = `UPDATE deliveries SET next_at = NULL WHERE subscription_id = $1 AND state IN ('retrying', 'replay')`
 )
 
 func timeAnswer(t time.Time) *time.Time {
@@ -222,14 +224,19 @@ func (a *api) ofWebhook(do func(c echo.Context, s *Subscription) error) httpapi.
 	})
 }
 
+// forgive forgets what was wrong with the endpoint of a webhook that stood still: what is parked is tried at once.
 func (a *api) forgive(ctx context.Context, s *Subscription) error {
-	if s.Transport != TransportWebhook {
+	if s.Transport != TransportWebhook || s.Status == SubscriptionActive {
 		return nil
 	}
-	if _, err := a.log.Exec(ctx, forgiveHealth, s.ID); err != nil {
-		return fmt.Errorf("forgive failures: %w", err)
-	}
-	return nil
+	return postgres.InTx(ctx, a.log, func(tx pgx.Tx) error {
+		for _, sql := range []string{lockSubscription, forgiveHealth, retryNow} {
+			if _, err := tx.Exec(ctx, sql, s.ID); err != nil {
+				return fmt.Errorf("forgive failures: %w", err)
+			}
+		}
+		return nil
+	})
 }
 
 // identityOf is the party of a subscription as one who asks.
