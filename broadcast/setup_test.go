@@ -83,12 +83,19 @@ func (b *bench) relay() (*Relay, func()) {
 
 func (b *bench) relayWith(limits stream.Limits, pace pacing) (*Relay, func()) {
 	b.t.Helper()
+	r := b.idleRelay(limits, pace)
+	return r, b.run(r)
+}
+
+// idleRelay makes a relay and does not start it.
+func (b *bench) idleRelay(limits stream.Limits, pace pacing) *Relay {
+	b.t.Helper()
 	r, err := NewRelay(RelayConfig{
 		NATS: b.dial(), Pool: b.pool, Waker: b.tip, Limits: limits, Logger: discard(), Registerer: prometheus.NewRegistry(),
 	})
 	require.NoError(b.t, err)
 	r.pace = pace
-	return r, b.run(r)
+	return r
 }
 
 func (b *bench) run(w interface {
