@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,47 +22,51 @@ const codeMoved = "OS002"
 
 // checkpoint is how far a view is.
 type checkpoint struct {
-	position int64
-	digest   [32]byte
-	stopped  string
+	position   int64
+	digest     [32]byte
+	stopped    string
+	generation int64 // of the view's table
+	code       int   // version of the view's code that the generation is made by
 }
 
-const selectCheckpoints = `SELECT view, position, digest, stopped FROM checkpoints`
+// place is where a view is, without anything else that is known of it.
+func (c checkpoint) place() checkpoint { return checkpoint{position: c.position, digest: c.digest} }
+
+const selectCheckpoints = `SELECT view, position, digest, stopped, generation, code FROM checkpoints`
 
 // A view whose checkpoint was taken away is empty, whatever its table still holds.
 const insertCheckpoint = `
-INSERT INTO checkpoints (view, position, digest) VALUES ($1, 0, decode(repeat('00', 32), 'hex'))
+INSERT INTO checkpoints (view, position, digest, code) VALUES ($1, 0, decode(repeat('00', 32), 'hex'), $2)
 ON CONFLICT (view) DO NOTHING`
 
 const lockCheckpoints = `
-SELECT view FROM checkpoints WHERE view = ANY ($1) AND position = $2 AND digest = $3 FOR UPDATE`
+SELECT c.view FROM checkpoints c JOIN unnest($1::text[], $2::bigint[]) AS v (view, generation) USING (view, generation)
+WHERE c.position = $3 AND c.digest = $4 FOR UPDATE OF c`
 
 const updateStopped = `UPDATE checkpoints SET stopped = $2 WHERE view = ANY ($1)`
 
 // The names of views hold neither commas nor quotes.
-const advanceCheckpoints = `SELECT advance_checkpoints(string_to_array('%s', ','), %d, '\x%x'::bytea, %d, '\x%x'::bytea)`
+const advanceViews = `
+SELECT advance_views(string_to_array('%s', ','), string_to_array('%s', ',')::bigint[], %d, '\x%x'::bytea, %d, '\x%x'::bytea)`
 
-// loadCheckpoints reads where the named views are. Those without a checkpoint are emptied and start at 0.
-func loadCheckpoints(ctx context.Context, pool *pgxpool.Pool, names []string) (map[string]checkpoint, error) {
+// loadCheckpoints reads where the views are. Those without a checkpoint are emptied and start at 0.
+func loadCheckpoints(ctx context.Context, pool *pgxpool.Pool, views []view) (map[string]checkpoint, error) {
 	points, err := readCheckpoints(ctx, pool)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		if _, ok := points[name]; ok {
-			continue
+	known := make(map[string]checkpoint, len(views))
+	for _, v := range views {
+		at, ok := points[v.name]
+		if !ok {
+			if err := startOver(ctx, pool, v); err != nil {
+				return nil, err
+			}
+			at = checkpoint{generation: 1, code: v.code}
 		}
-		if err := startOver(ctx, pool, name); err != nil {
-			return nil, err
-		}
-		points[name] = checkpoint{}
+		known[v.name] = at
 	}
-	for name := range points {
-		if !slices.Contains(names, name) {
-			delete(points, name)
-		}
-	}
-	return points, nil
+	return known, nil
 }
 
 // querier is a pool or a transaction.
@@ -78,7 +83,7 @@ func readCheckpoints(ctx context.Context, db querier) (map[string]checkpoint, er
 	var name string
 	var digest []byte
 	var at checkpoint
-	_, err = pgx.ForEachRow(rows, []any{&name, &at.position, &digest, &at.stopped}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&name, &at.position, &digest, &at.stopped, &at.generation, &at.code}, func() error {
 		copy(at.digest[:], digest)
 		points[name] = at
 		return nil
@@ -89,17 +94,20 @@ func readCheckpoints(ctx context.Context, db querier) (map[string]checkpoint, er
 	return points, nil
 }
 
-func startOver(ctx context.Context, pool *pgxpool.Pool, name string) error {
+func startOver(ctx context.Context, pool *pgxpool.Pool, v view) error {
 	err := postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, insertCheckpoint, name)
+		tag, err := tx.Exec(ctx, insertCheckpoint, v.name, v.code)
 		if err != nil || tag.RowsAffected() == 0 {
 			return err
 		}
-		_, err = tx.Exec(ctx, "TRUNCATE "+pgx.Identifier{name}.Sanitize())
+		if _, err := tx.Exec(ctx, `DELETE FROM skips WHERE view = $1`, v.name); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, "TRUNCATE "+pgx.Identifier{v.name}.Sanitize())
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("start view %s: %w", name, err)
+		return fmt.Errorf("start view %s: %w", v.name, err)
 	}
 	return nil
 }
@@ -110,7 +118,7 @@ func Reset(ctx context.Context, pool *pgxpool.Pool, views ...string) error {
 	return postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
 		for _, name := range views {
 			if !slices.Contains(Views(), name) {
-				return fmt.Errorf("there is no view %q", name)
+				return noView(name)
 			}
 			if _, err := tx.Exec(ctx, `DELETE FROM checkpoints WHERE view = $1`, name); err != nil {
 				return fmt.Errorf("reset view %s: %w", name, err)
@@ -125,16 +133,16 @@ func Reset(ctx context.Context, pool *pgxpool.Pool, views ...string) error {
 
 // stopCheckpoints notes why some of the views of a checkpoint do not go on, if all of them are still there: where one was taken
 // away meanwhile, that may be the reason, and none is stopped for it.
-func stopCheckpoints(ctx context.Context, pool *pgxpool.Pool, all, stopping []string, at checkpoint, reason string) error {
+func stopCheckpoints(ctx context.Context, pool *pgxpool.Pool, all, stopping []view, at checkpoint, reason string) error {
 	err := postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, lockCheckpoints, all, at.position, at.digest[:])
+		tag, err := tx.Exec(ctx, lockCheckpoints, namesOf(all), generationsOf(all), at.position, at.digest[:])
 		if err != nil {
 			return err
 		}
 		if tag.RowsAffected() != int64(len(all)) {
 			return errMoved
 		}
-		_, err = tx.Exec(ctx, updateStopped, stopping, reason)
+		_, err = tx.Exec(ctx, updateStopped, namesOf(stopping), reason)
 		return err
 	})
 	if err != nil {
@@ -150,4 +158,13 @@ func movedError(err error) error {
 		return fmt.Errorf("%w: %w", errMoved, err)
 	}
 	return err
+}
+
+// holdTables keeps the tables of views from being switched until the transaction ends. It has to come before anything else in a
+// snapshot: a table that takes another's place later holds what the snapshot cannot see whole.
+func holdTables(ctx context.Context, tx pgx.Tx, views ...string) error {
+	if _, err := tx.Exec(ctx, "LOCK TABLE "+strings.Join(views, ", ")+" IN ACCESS SHARE MODE"); err != nil {
+		return fmt.Errorf("hold views: %w", err)
+	}
+	return nil
 }

@@ -15,6 +15,9 @@ type fault struct {
 	views []view
 	index int // of the fact in the batch; -1 where it is not known which
 	cause error
+	// Only a rebuild sets these: the position of the fact, or of the batch's first where it is not known which, and the batch's size.
+	at int64
+	of int
 }
 
 func (f *fault) Error() string { return f.cause.Error() }
@@ -111,6 +114,9 @@ func checkAll(views []view, facts []fact) *fault {
 	for i := range facts {
 		var bad *fault
 		for _, v := range views {
+			if v.skips[facts[i].Position] {
+				continue
+			}
 			err := facts[i].readable(v.needs)
 			if err == nil && v.check != nil {
 				err = v.check(&facts[i])

@@ -2,6 +2,7 @@ package projection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -35,12 +36,17 @@ func (d viewDocuments) load(ctx context.Context, ids []string) (map[string]*even
 	return found, err
 }
 
+// errTimelineBehind says that the timeline is not as far as what is made from it.
+var errTimelineBehind = errors.New("the timeline is behind")
+
 // timelineDocuments folds orders anew from the timeline, up to the reader's position. It serves a reader that builds
 // task_inbox while order_view is somewhere else. The timeline has to be at least as far, and is waited for.
 type timelineDocuments struct {
 	pool *pgxpool.Pool
 	tip  *stream.Tip
 	at   func() int64
+	// views are what is built: an event that they skip is skipped here.
+	views []view
 }
 
 const selectOrderEvents = `
@@ -56,21 +62,25 @@ func (d timelineDocuments) load(ctx context.Context, ids []string) (map[string]*
 	}
 	var found map[string]*events.Order
 	err := postgres.InSnapshot(ctx, d.pool, func(tx pgx.Tx) error {
+		if err := holdTables(ctx, tx, Timeline); err != nil {
+			return err
+		}
 		var reached int64
 		if err := tx.QueryRow(ctx, selectTimelinePosition).Scan(&reached); err != nil {
 			return err
 		}
 		if reached < at {
-			return fmt.Errorf("the timeline is at %d, no longer at %d: %w", reached, at, errMoved)
+			return fmt.Errorf("the timeline is at %d, not at %d: %w: %w", reached, at, errTimelineBehind, errMoved)
 		}
 		var err error
-		found, err = foldTimeline(ctx, tx, ids, at)
+		passed, _ := foldSkips(d.views)
+		found, err = foldTimeline(ctx, tx, ids, at, passed)
 		return err
 	})
 	return found, err
 }
 
-func foldTimeline(ctx context.Context, tx pgx.Tx, ids []string, at int64) (map[string]*events.Order, error) {
+func foldTimeline(ctx context.Context, tx pgx.Tx, ids []string, at int64, passed skips) (map[string]*events.Order, error) {
 	rows, err := tx.Query(ctx, selectOrderEvents, ids, at)
 	if err != nil {
 		return nil, err
@@ -80,6 +90,11 @@ func foldTimeline(ctx context.Context, tx pgx.Tx, ids []string, at int64) (map[s
 	var position int64
 	var body pgtype.DriverBytes
 	_, err = pgx.ForEachRow(rows, []any{&id, &position, &body}, func() error {
+		if passed[position] {
+			e, _, err := events.DecodeHeader(position, body)
+			events.Pass(found[id], &e)
+			return err
+		}
 		e, err := events.Decode(position, body)
 		if err != nil {
 			return err

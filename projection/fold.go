@@ -24,6 +24,7 @@ type folder struct {
 	source documents
 	recent *simplelru.LRU[string, *events.Order]
 	before []int64 // task versions before an event; kept to be used again
+	skips  skips
 }
 
 func newFolder(source documents, size int, evicted simplelru.EvictCallback[string, *events.Order]) *folder {
@@ -50,6 +51,9 @@ func (f *folder) fold(ctx context.Context, facts []fact) ([]*changed, error) {
 		c := touched[e.OrderID]
 		if c == nil {
 			order, _ := f.recent.Get(e.OrderID)
+			if order == nil && f.skips[e.Position] {
+				continue
+			}
 			c = &changed{id: facts[i].orderID, order: order, placed: order == nil}
 			touched[e.OrderID] = c
 			list = append(list, c)
@@ -58,6 +62,9 @@ func (f *folder) fold(ctx context.Context, facts []fact) ([]*changed, error) {
 			return nil, &fault{index: i, cause: err}
 		}
 		c.document = facts[i].document
+		if f.skips[e.Position] {
+			c.document = nil
+		}
 		f.recent.Add(e.OrderID, c.order)
 	}
 	for _, c := range list {
@@ -74,6 +81,11 @@ func (f *folder) fold(ctx context.Context, facts []fact) ([]*changed, error) {
 }
 
 func (f *folder) apply(c *changed, e *events.Event) error {
+	if f.skips[e.Position] {
+		events.Pass(c.order, e)
+		c.position = e.Position
+		return nil
+	}
 	f.before = f.before[:0]
 	if c.order != nil {
 		for i := range c.order.Tasks {
@@ -98,7 +110,7 @@ func (f *folder) fetch(ctx context.Context, facts []fact) error {
 		if id == "" || seen[id] {
 			continue
 		}
-		if facts[i].event.Type == events.OrderPlaced {
+		if facts[i].event.Type == events.OrderPlaced && !f.skips[facts[i].Position] {
 			seen[id] = true
 			continue
 		}

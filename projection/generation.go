@@ -12,6 +12,8 @@ import (
 // the reading doubtful, and with it end all.
 type generation struct {
 	p       *Projection
+	own     []view  // that may be written here
+	foreign []view  // whose tables are of another version of their code
 	leader  *lane   // is furthest; those behind it join it once they are level. nil: every view is stopped
 	others  []*lane // until run starts them
 	joining chan *lane
@@ -22,8 +24,8 @@ type generation struct {
 	halt map[string]bool
 }
 
-func newGeneration(p *Projection, stopped map[string]bool) *generation {
-	return &generation{p: p, halt: stopped, joining: make(chan *lane, len(Views()))}
+func newGeneration(p *Projection, stopped map[string]bool, own, foreign []view) *generation {
+	return &generation{p: p, halt: stopped, own: own, foreign: foreign, joining: make(chan *lane, len(Views()))}
 }
 
 // place takes a lane in; the first of those that go together leads.
@@ -64,9 +66,7 @@ func (g *generation) run(ctx context.Context) error {
 			return g.leader.run(g.ctx)
 		})
 	}
-	if g.leader == nil && len(g.others) == 0 {
-		<-ctx.Done() // all views are stopped: nothing to do until the program ends
-	}
+	g.group.Go(func() error { return g.watch(g.ctx) })
 	if err := g.group.Wait(); !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -34,6 +34,7 @@ type lane struct {
 	position atomic.Int64 // at.position, for others to look at
 	busy     atomic.Bool  // more waits than is worth a transaction of its own
 	worked   time.Duration
+	apart    bool // its orders are folded without other events than the leader's: it never joins
 }
 
 func newLane(g *generation, views []view, at checkpoint) *lane {
@@ -70,9 +71,12 @@ func (l *lane) needs() need {
 func (l *lane) forget() {
 	var source documents = viewDocuments{pool: l.g.p.cfg.Pool}
 	if !l.has(OrderView) {
-		source = timelineDocuments{pool: l.g.p.cfg.Pool, tip: l.g.p.tips[Timeline], at: func() int64 { return l.at.position }}
+		source = timelineDocuments{
+			pool: l.g.p.cfg.Pool, tip: l.g.p.tips[Timeline], at: func() int64 { return l.at.position }, views: l.views,
+		}
 	}
 	l.folder = newFolder(source, recentOrders, nil)
+	l.folder.skips, _ = foldSkips(l.views)
 }
 
 // run follows the log until ctx ends, no view is left, or another lane can take the views over; then it returns nil.
@@ -92,7 +96,7 @@ func (l *lane) run(ctx context.Context) error {
 func (l *lane) diverged(ctx context.Context, err error) {
 	l.g.p.cfg.Logger.ErrorContext(ctx, "the log is not what the views were built from", "views", l.name(), "position", l.at.position, "cause", err)
 	for _, v := range l.views {
-		l.g.p.setStatus(v.name, l.at.position, err.Error())
+		l.g.p.setStatus(v.name, checkpoint{position: l.at.position, generation: v.generation, code: v.code}, err.Error())
 	}
 }
 
@@ -174,7 +178,7 @@ func (l *lane) room() int {
 }
 
 // behind says whether the lane is one that catches up with the leader.
-func (l *lane) behind() bool { return l != l.g.leader && l.views[0].pace == together }
+func (l *lane) behind() bool { return l != l.g.leader && !l.apart && l.views[0].pace == together }
 
 func (l *lane) near() bool {
 	return l.behind() && l.g.leader.position.Load()-l.at.position <= int64(l.g.p.maxBatch/2)
@@ -184,6 +188,12 @@ func (l *lane) near() bool {
 func (l *lane) adopt(ctx context.Context, joiner *lane) error {
 	if _, err := l.settle(ctx); err != nil {
 		return err
+	}
+	if !sameFold(l.views, joiner.views) {
+		joiner.apart = true
+		joiner.forget()
+		l.g.start(joiner)
+		return nil
 	}
 	within, cancel := context.WithTimeout(ctx, joinTime)
 	defer cancel()
@@ -241,7 +251,7 @@ func (l *lane) apply(ctx context.Context, records []stream.Record) error {
 		case err != nil:
 			err = l.isolate(ctx, err, n)
 		default:
-			l.flight = q.send(ctx, l.g.p)
+			l.flight = q.send(ctx, l.g.p.cfg.Pool, l.g.p.cfg.Now)
 			facts = facts[n:]
 		}
 		if err != nil {
@@ -276,7 +286,7 @@ func (l *lane) again(ctx context.Context, facts []fact) error {
 		n := min(l.limit, len(facts))
 		q, err := l.prepare(ctx, facts[:n])
 		if err == nil {
-			f := q.send(ctx, l.g.p)
+			f := q.send(ctx, l.g.p.cfg.Pool, l.g.p.cfg.Now)
 			<-f.landed
 			err = f.err
 			if err == nil {
@@ -350,7 +360,7 @@ func (l *lane) prepare(ctx context.Context, facts []fact) (*queued, error) {
 		}
 		b.orders = orders
 	}
-	return queue(l.views, b, l.ahead())
+	return queue(l.views, b, l.ahead(), advanceLive)
 }
 
 func (l *lane) committed(f *flight) {

@@ -17,7 +17,7 @@ import (
 // orderSearch keeps what text search looks through: the reference, the lines' SKUs and names, and the texts among the
 // attributes, which is where notes are. Nothing of the customer is in it: that has to stay erasable.
 func orderSearch() view {
-	return view{name: OrderSearch, needs: needPayload, pace: alone, about: changesWhatWasOrdered, write: writeOrderSearch}
+	return view{name: OrderSearch, code: 1, needs: needPayload, pace: alone, about: changesWhatWasOrdered, write: writeOrderSearch}
 }
 
 func changesWhatWasOrdered(t events.Type) bool {

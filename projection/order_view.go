@@ -10,7 +10,7 @@ import (
 
 // orderView keeps each order's document and the columns that lists go by.
 func orderView() view {
-	return view{name: OrderView, needs: needOrder, pace: together, write: writeOrderView}
+	return view{name: OrderView, code: 1, needs: needOrder, pace: together, write: writeOrderView}
 }
 
 const copyOrders = `order_view (id, tenant, channel, external_ref, business_type, region, status, fulfillment_status, currency,

@@ -62,7 +62,8 @@ type Projection struct {
 	cfg      Config
 	tips     map[string]*stream.Tip
 	metrics  *metrics
-	maxBatch int // events in one transaction
+	views    []view // in the order of Views
+	maxBatch int    // events in one transaction
 
 	mu       sync.Mutex
 	statuses map[string]*ViewStatus
@@ -72,8 +73,11 @@ type Projection struct {
 type ViewStatus struct {
 	View     string
 	Position int64
-	Stopped  string    // why the view does not go on; empty while it does
-	Since    time.Time // of the last change of any of these
+	Stopped  string // why the view does not go on; empty while it does
+	// Generation is the number of the view's table, Code the version of the view's code that it is made by.
+	Generation int64
+	Code       int
+	Since      time.Time // of the last change of any of these
 }
 
 // New makes a projection. It asks nothing of the database until Run.
@@ -84,7 +88,7 @@ func New(cfg Config) *Projection {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Projection{cfg: cfg, maxBatch: maxBatch, tips: map[string]*stream.Tip{}, statuses: map[string]*ViewStatus{}}
+	p := &Projection{cfg: cfg, views: allViews(), maxBatch: maxBatch, tips: map[string]*stream.Tip{}, statuses: map[string]*ViewStatus{}}
 	for _, name := range Views() {
 		p.tips[name] = new(stream.Tip)
 		p.statuses[name] = &ViewStatus{View: name, Since: cfg.Now()}
@@ -135,6 +139,8 @@ func (p *Projection) Run(ctx context.Context) error {
 
 func (p *Projection) report(ctx context.Context, err error, wait time.Duration) {
 	switch {
+	case errors.Is(err, errChanged):
+		p.cfg.Logger.InfoContext(ctx, "the views go on", "cause", err)
 	case errors.Is(err, errMoved):
 		p.metrics.conflicts.Inc()
 		p.cfg.Logger.WarnContext(ctx, "somebody else moved a checkpoint of this read database, going on from where it is", "cause", err)
@@ -148,13 +154,13 @@ func (p *Projection) report(ctx context.Context, err error, wait time.Duration) 
 // generation believes the checkpoints that it reads at its start and works until something shows that they are not what the
 // database holds, or until no view is left. Views it has to stop are added to stopped.
 func (p *Projection) generation(ctx context.Context, stopped map[string]bool) error {
-	points, err := p.load(ctx)
+	points, own, foreign, err := p.load(ctx)
 	if err != nil {
 		return err
 	}
-	g := newGeneration(p, stopped)
-	for _, views := range byCheckpoint(allViews(), points, stopped) {
-		g.place(newLane(g, views, points[views[0].name]))
+	g := newGeneration(p, stopped, own, foreign)
+	for _, views := range byCheckpoint(own, points, stopped) {
+		g.place(newLane(g, views, points[views[0].name].place()))
 	}
 	return g.run(ctx)
 }
@@ -169,11 +175,12 @@ func byCheckpoint(views []view, points map[string]checkpoint, stopped map[string
 	type key struct {
 		at   checkpoint
 		pace pace
+		fold string
 	}
 	groups := map[key][]view{}
 	for _, v := range views {
 		if !stopped[v.name] {
-			k := key{at: points[v.name], pace: v.pace}
+			k := key{at: points[v.name].place(), pace: v.pace, fold: foldKey(v)}
 			groups[k] = append(groups[k], v)
 		}
 	}
@@ -187,49 +194,62 @@ func byCheckpoint(views []view, points map[string]checkpoint, stopped map[string
 	return out
 }
 
-// load reads the checkpoints and tells them to everybody who waits.
-func (p *Projection) load(ctx context.Context) (map[string]checkpoint, error) {
-	points, err := loadCheckpoints(ctx, p.cfg.Pool, Views())
-	if err != nil {
-		return nil, err
+// load reads the checkpoints and tells them to everybody who waits. A view whose table is of another version of its code is foreign:
+// nothing is written to it from here.
+func (p *Projection) load(ctx context.Context) (points map[string]checkpoint, own, foreign []view, err error) {
+	if points, err = loadCheckpoints(ctx, p.cfg.Pool, p.views); err != nil {
+		return nil, nil, nil, err
 	}
-	for name, at := range points {
-		p.tips[name].Set(at.position)
-		p.setStatus(name, at.position, at.stopped)
+	for _, v := range p.views {
+		at := points[v.name]
+		p.tips[v.name].Set(at.position)
+		if at.code != v.code {
+			p.elsewhere(v, at)
+			foreign = append(foreign, v)
+			continue
+		}
+		p.setStatus(v.name, at, at.stopped)
+		v.generation = at.generation
+		if v.skips, err = loadSkips(ctx, p.cfg.Pool, v.name, at.generation); err != nil {
+			return nil, nil, nil, err
+		}
+		own = append(own, v)
 	}
-	for name := range points {
-		at := points[name]
-		at.stopped = ""
-		points[name] = at
-	}
-	return points, nil
+	return points, own, foreign, nil
 }
 
 // advanced is told after each commit.
 func (p *Projection) advanced(views []view, position int64) {
 	for _, v := range views {
-		p.setStatus(v.name, position, "")
+		p.setStatus(v.name, checkpoint{position: position, generation: v.generation, code: v.code}, "")
 		p.tips[v.name].Advance(position)
 	}
 }
 
-func (p *Projection) setStatus(name string, position int64, stopped string) {
+// setStatus says whether anything is other than before.
+func (p *Projection) setStatus(name string, at checkpoint, stopped string) bool {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	s := p.statuses[name]
-	s.Position, s.Stopped, s.Since = position, stopped, p.cfg.Now()
-	p.mu.Unlock()
-	p.metrics.set(name, position, stopped != "")
+	is := ViewStatus{View: name, Position: at.position, Stopped: stopped, Generation: at.generation, Code: at.code, Since: s.Since}
+	if is == *s {
+		return false
+	}
+	is.Since = p.cfg.Now()
+	*s = is
+	p.metrics.set(name, at.position, stopped != "")
+	return true
 }
 
 // stop keeps views where they are. Others of the same checkpoint go on.
 func (p *Projection) stop(ctx context.Context, all, stopping []view, at checkpoint, cause error) error {
 	reason := fmt.Sprintf("at %d: %v", at.position+1, cause)
-	if err := stopCheckpoints(ctx, p.cfg.Pool, namesOf(all), namesOf(stopping), at, reason); err != nil {
+	if err := stopCheckpoints(ctx, p.cfg.Pool, all, stopping, at, reason); err != nil {
 		return err
 	}
 	for _, v := range stopping {
 		p.cfg.Logger.ErrorContext(ctx, "view stopped", "view", v.name, "position", at.position, "cause", cause)
-		p.setStatus(v.name, at.position, reason)
+		p.setStatus(v.name, checkpoint{position: at.position, generation: v.generation, code: v.code}, reason)
 	}
 	return nil
 }

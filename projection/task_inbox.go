@@ -12,7 +12,7 @@ import (
 
 // taskInbox keeps each task's document by provider.
 func taskInbox() view {
-	return view{name: TaskInbox, needs: needOrder, pace: together, check: checkTaskInbox, write: writeTaskInbox}
+	return view{name: TaskInbox, code: 1, needs: needOrder, pace: together, check: checkTaskInbox, write: writeTaskInbox}
 }
 
 func checkTaskInbox(f *fact) error {

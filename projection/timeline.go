@@ -5,7 +5,7 @@ import "github.com/orderstore/orderstore/internal/postgres"
 // timeline keeps the events themselves, by order, tenant and provider. It looks at no payload, so that an event of a newer
 // version is kept and announced by a node that cannot read it.
 func timeline() view {
-	return view{name: Timeline, needs: needHeader, pace: together, write: writeTimeline}
+	return view{name: Timeline, code: 1, needs: needHeader, pace: together, write: writeTimeline}
 }
 
 const copyTimeline = `timeline (position, tenant, provider, order_id, event)`

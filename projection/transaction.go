@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/internal/postgres"
 )
@@ -22,13 +24,25 @@ type queued struct {
 	others []view // whose statement is the first, second, … of those with parameters
 }
 
-func queue(views []view, b *batch, from checkpoint) (*queued, error) {
+// advancer adds the statement that moves the views' checkpoints from one place to the next, and fails where they are not there.
+type advancer func(bulk *postgres.Bulk, views []view, from, to checkpoint)
+
+// advanceLive moves live generations.
+func advanceLive(bulk *postgres.Bulk, views []view, from, to checkpoint) {
+	var generations []string
+	for _, n := range generationsOf(views) {
+		generations = append(generations, strconv.FormatInt(n, 10))
+	}
+	bulk.Exec(advanceViews, strings.Join(namesOf(views), ","), strings.Join(generations, ","), from.position, from.digest[:], to.position, to.digest[:])
+}
+
+func queue(views []view, b *batch, from checkpoint, advance advancer) (*queued, error) {
 	last := &b.facts[len(b.facts)-1]
 	q := &queued{bulk: postgres.NewBulk(), facts: b.facts, to: checkpoint{position: last.Position, digest: last.Digest}}
-	q.bulk.Exec(advanceCheckpoints, strings.Join(namesOf(views), ","), from.position, from.digest[:], q.to.position, q.to.digest[:])
+	advance(q.bulk, views, from, q.to)
 	for _, v := range views {
 		copies, others := q.bulk.Copies(), q.bulk.Queries()
-		if err := v.write(b, q.bulk); err != nil {
+		if err := v.write(b.without(v), q.bulk); err != nil {
 			return nil, &fault{views: []view{v}, index: -1, cause: err}
 		}
 		if q.bulk.Copies() > copies {
@@ -60,19 +74,19 @@ type flight struct {
 }
 
 // send commits the transaction in the background.
-func (q *queued) send(ctx context.Context, p *Projection) *flight {
+func (q *queued) send(ctx context.Context, pool *pgxpool.Pool, now func() time.Time) *flight {
 	f := &flight{facts: q.facts, to: q.to, landed: make(chan struct{})}
-	began := p.cfg.Now()
+	began := now()
 	go func() {
 		defer close(f.landed)
-		f.err = q.commit(ctx, p)
-		f.took = p.cfg.Now().Sub(began)
+		f.err = q.commit(ctx, pool)
+		f.took = now().Sub(began)
 	}()
 	return f
 }
 
-func (q *queued) commit(ctx context.Context, p *Projection) error {
-	passed, err := q.bulk.Commit(ctx, p.cfg.Pool)
+func (q *queued) commit(ctx context.Context, pool *pgxpool.Pool) error {
+	passed, err := q.bulk.Commit(ctx, pool)
 	if err == nil {
 		return nil
 	}

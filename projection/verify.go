@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -25,6 +27,8 @@ type LogReader interface {
 // Report is what verify found, a part for each view.
 type Report struct {
 	Views []ViewReport
+	// Audit is what operators did to the read database.
+	Audit []Audit
 }
 
 // ViewReport is what was found comparing a view with a fresh fold of the log up to the view's checkpoint.
@@ -36,6 +40,8 @@ type ViewReport struct {
 	Difference  string // the first one by position; empty where there is none
 	At          int64  // its position
 	Stopped     string // why the view does not go on; empty while it does
+	Skipped     int    // events that an operator had it go past, which the fold leaves out too
+	Generation  int64
 }
 
 // OK says whether all views hold what they have to.
@@ -76,6 +82,7 @@ type verifier struct {
 	progress func(int64)
 	perPass  int64
 	views    map[string]*ViewReport
+	skips    map[string]skips
 	digests  map[string][32]byte // of the checkpoints
 	placed   int64               // orders in the log, as far as the furthest view is
 }
@@ -84,34 +91,55 @@ type verifier struct {
 var errTooShort = errors.New("the log ends before the view")
 
 func (v *verifier) run(ctx context.Context, report *Report) error {
+	if err := holdTables(ctx, v.tx, Views()...); err != nil {
+		return err
+	}
 	points, err := readCheckpoints(ctx, v.tx)
 	if err != nil {
 		return err
 	}
+	if report.Audit, err = readAudits(ctx, v.tx); err != nil {
+		return err
+	}
+	v.skips = map[string]skips{}
 	report.Views = make([]ViewReport, len(Views()))
 	v.digests = map[string][32]byte{}
 	for i, name := range Views() {
 		at := points[name]
-		report.Views[i] = ViewReport{View: name, Position: at.position, Stopped: at.stopped}
+		if v.skips[name], err = loadSkips(ctx, v.tx, name, at.generation); err != nil {
+			return err
+		}
+		report.Views[i] = ViewReport{
+			View: name, Position: at.position, Stopped: at.stopped, Skipped: len(v.skips[name]), Generation: at.generation,
+		}
 		v.views[name], v.digests[name] = &report.Views[i], at.digest
 	}
 	if err := v.compareTimeline(ctx); err != nil {
 		return err
 	}
-	for position, names := range v.folded() {
-		if err := v.compareFolded(ctx, position, names); err != nil {
+	for of, names := range v.folded() {
+		if err := v.compareFolded(ctx, of.position, names); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// folded groups the views that are made from orders by their position.
-func (v *verifier) folded() map[int64][]string {
-	groups := map[int64][]string{}
+// folding is what views have to have in common to be compared in one fold.
+type folding struct {
+	position int64
+	skips    string
+}
+
+// folded groups the views that are made from events about orders. The search is not made from orders, and goes with any.
+func (v *verifier) folded() map[folding][]string {
+	groups := map[folding][]string{}
 	for _, name := range []string{OrderView, TaskInbox, OrderSearch} {
-		at := v.views[name].Position
-		groups[at] = append(groups[at], name)
+		of := folding{position: v.views[name].Position, skips: fmt.Sprint(slices.Sorted(maps.Keys(v.skips[name])))}
+		if orders := v.views[OrderView]; name == OrderSearch && of.position == orders.Position {
+			of.skips = fmt.Sprint(slices.Sorted(maps.Keys(v.skips[OrderView])))
+		}
+		groups[of] = append(groups[of], name)
 	}
 	return groups
 }
@@ -189,9 +217,10 @@ type timelineRow struct {
 }
 
 func (v *verifier) compareEvents(ctx context.Context, facts []fact) error {
-	view := v.views[Timeline]
+	view, from := v.views[Timeline], facts[0].Position-1
 	to := min(facts[len(facts)-1].Position, view.Position)
-	rows, err := v.tx.Query(ctx, selectTimelineRange, facts[0].Position-1, to)
+	facts = slices.DeleteFunc(facts, func(f fact) bool { return v.skips[Timeline][f.Position] })
+	rows, err := v.tx.Query(ctx, selectTimelineRange, from, to)
 	if err != nil {
 		return fmt.Errorf("read timeline: %w", err)
 	}
@@ -205,6 +234,10 @@ func (v *verifier) compareEvents(ctx context.Context, facts []fact) error {
 	var body pgtype.DriverBytes
 	_, err = pgx.ForEachRow(rows, []any{&have.position, &have.tenant, &have.provider, &have.order, &body}, func() error {
 		missing(have.position)
+		if next == len(facts) || facts[next].Position != have.position {
+			view.differs(have.position, "event %d is there, and was skipped", have.position)
+			return nil
+		}
 		f := &facts[next]
 		want := timelineRow{f.Position, f.event.Tenant, f.event.Provider, f.event.OrderID}
 		if next++; have != want || !bytes.Equal(body, f.Body) {

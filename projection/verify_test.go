@@ -113,6 +113,6 @@ func TestVerifyNamesTheFirstDifference(t *testing.T) {
 	w.exec(`DELETE FROM timeline WHERE position IN (20, 40, 60)`)
 	view := w.verify(100).Views[2]
 	require.Equal(t, ViewReport{
-		View: Timeline, Position: w.head(), Rows: w.head() - 3, Differences: 3, Difference: "event 20 is missing", At: 20,
+		View: Timeline, Position: w.head(), Rows: w.head() - 3, Differences: 3, Difference: "event 20 is missing", At: 20, Generation: 1,
 	}, view)
 }

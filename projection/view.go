@@ -30,6 +30,7 @@ const (
 // view turns events into rows of one table. It is pure: the same batch gives the same statement.
 type view struct {
 	name  string
+	code  int // goes up when the rows that the same events give change; a generation is of one code
 	needs need
 	pace  pace
 	// about says whether the view looks at events of a type. nil: at all of them. An event of a type that this version does not
@@ -40,6 +41,18 @@ type view struct {
 	// write adds what writes the batch's rows: new rows are copied, others changed by statements with parameters. It adds one of
 	// each kind at most.
 	write func(b *batch, to *postgres.Bulk) error
+
+	// What follows is of the generation that the view is written to.
+	generation int64
+	skips      skips
+}
+
+func generationsOf(views []view) []int64 {
+	generations := make([]int64, len(views))
+	for i, v := range views {
+		generations[i] = v.generation
+	}
+	return generations
 }
 
 func namesOf(views []view) []string {
@@ -64,6 +77,21 @@ type fact struct {
 type batch struct {
 	facts  []fact
 	orders []*changed // in the order of their first event in the batch; only where a view needs orders
+}
+
+// without is the batch as a view sees it that was told to go past some of its events. A view that is made from orders sees in
+// those what was left out already.
+func (b *batch) without(v view) *batch {
+	if v.needs == needOrder || !v.skips.any(b.facts) {
+		return b
+	}
+	kept := &batch{orders: b.orders}
+	for i := range b.facts {
+		if !v.skips[b.facts[i].Position] {
+			kept.facts = append(kept.facts, b.facts[i])
+		}
+	}
+	return kept
 }
 
 // changed is an order that the batch changes, as it is afterwards.
