@@ -41,11 +41,11 @@ func (w *world) verified() {
 func TestRebuildBesideALiveProjector(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.grow(12 * smallBatch)
+	w.grow(6 * smallBatch)
 	p, stop := w.run(w.config())
 	w.wait(p, w.head(), Views()...)
 	read := w.readAlong()
-	sets := [][]string{{OrderView}, {TaskInbox}, {Timeline}, {OrderSearch}, {OrderView, TaskInbox}, {Timeline, TaskInbox}, Views()}
+	sets := [][]string{{OrderView}, {Timeline, TaskInbox}, Views()}
 	for _, views := range sets {
 		done := make(chan error, 1)
 		var rebuilt []Rebuilt
@@ -100,6 +100,7 @@ func (r *reading) stop() {
 func (w *world) readAlong() *reading {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	r := &reading{cancel: cancel}
+	w.t.Cleanup(r.stop)
 	db := sqlx.NewDb(stdlib.OpenDBFromPool(w.read), "pgx")
 	id, early := w.orders[0].ID, int64(5*smallBatch)
 	single := func(ctx context.Context) (position, found int64, err error) {
@@ -146,7 +147,6 @@ func (w *world) readAlong() *reading {
 	for name, read := range map[string]func(context.Context) (int64, int64, error){"single": single, "list": list, "tasks": tasks, "snapshot": snapshot} {
 		r.done.Go(func() { w.keepReading(ctx, r, name, read) })
 	}
-	w.t.Cleanup(cancel)
 	return r
 }
 
@@ -208,11 +208,11 @@ var errEnded = errors.New("ended")
 func TestRebuildInterruptedGoesOn(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.grow(8 * smallBatch)
+	w.grow(5 * smallBatch)
 	p, _ := w.run(w.config())
 	w.wait(p, w.head(), Views()...)
 	for _, point := range []string{"loading", "loaded", "indexed", "compared", "before switch", "switching"} {
-		for _, views := range [][]string{{OrderView}, Views()} {
+		for _, views := range [][]string{{OrderView, OrderSearch}} {
 			generation := w.status(p, OrderView).Generation
 			r := w.rebuilder(views...)
 			passed := 0
@@ -243,10 +243,10 @@ func TestRebuildInterruptedGoesOn(t *testing.T) {
 			require.GreaterOrEqual(t, fmt.Sprintf("%09d", first), fmt.Sprintf("%09s", stored), "it began where it was")
 			w.wait(p, w.head(), Views()...)
 			w.until("the switch is noticed", func() bool { return w.status(p, OrderView).Generation == generation+1 })
-			w.same(w.head())
-			w.verified()
 		}
 	}
+	w.same(w.head())
+	w.verified()
 }
 
 // TestRebuildEndedAfterTheSwitch leaves the former generation to be dropped by the next call.

@@ -125,6 +125,10 @@ func canceledByServer(err error) bool {
 	return errors.As(err, &pgErr) && pgErr.Code == "57014"
 }
 
+// holdViews keeps the tables of views from being switched until the transaction ends. It comes before the snapshot is taken: a table that
+// takes another's place later holds what the snapshot cannot see whole.
+const holdViews = `LOCK TABLE order_view, timeline IN ACCESS SHARE MODE`
+
 // snapshot runs several reads that see one state of the read database.
 func (q *queries) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) error {
 	tx, err := q.db.BeginTxx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
@@ -132,6 +136,9 @@ func (q *queries) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) erro
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // it has only read
+	if _, err := tx.ExecContext(ctx, holdViews); err != nil {
+		return fmt.Errorf("hold views: %w", err)
+	}
 	return fn(tx)
 }
 

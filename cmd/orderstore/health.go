@@ -101,6 +101,9 @@ type stageLag struct {
 	Position int64  `json:"position"`
 	Lag      int64  `json:"lag"`
 	Stopped  string `json:"stopped,omitempty"`
+	// Generation is the number of a view's table, Code the version of the view's code that it is made by.
+	Generation int64 `json:"generation,omitempty"`
+	Code       int   `json:"code,omitempty"`
 }
 
 // streamLag also says how the stream is, as far as the relay of this process knows.
@@ -138,10 +141,10 @@ func (n *node) lag(c echo.Context, _ auth.Identity) error {
 		r.Stream = n.streamLag(ctx, end)
 	}
 	if n.read != nil {
-		r.Views = stages(ctx, n.read, `SELECT view, position, stopped FROM checkpoints ORDER BY view`, end)
+		r.Views = stages(ctx, n.read, `SELECT view, position, stopped, generation, code FROM checkpoints ORDER BY view`, end)
 	}
 	if n.auxiliary != nil {
-		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, stopped FROM checkpoints ORDER BY system`, end)
+		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, stopped, 0::bigint, 0 FROM checkpoints ORDER BY system`, end)
 	}
 	return c.JSON(http.StatusOK, r)
 }
@@ -173,7 +176,7 @@ func stages(ctx context.Context, pool *pgxpool.Pool, sql string, end int64) []st
 		return []stageLag{}
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s stageLag, err error) {
-		err = row.Scan(&s.Name, &s.Position, &s.Stopped)
+		err = row.Scan(&s.Name, &s.Position, &s.Stopped, &s.Generation, &s.Code)
 		s.Lag = max(end-s.Position, 0)
 		return s, err
 	})

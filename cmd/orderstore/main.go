@@ -54,6 +54,8 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), devCommand(), migrateCommand(), verifyCommand(), natsConfigCommand())
+	root.AddCommand(
+		serveCommand(), devCommand(), migrateCommand(), verifyCommand(), rebuildCommand(), skipCommand(), natsConfigCommand(),
+	)
 	return root
 }

@@ -173,7 +173,14 @@ func (v *verification) verifyViews(ctx context.Context) error {
 		case view.Position < v.to:
 			at, difference = view.Position+1, fmt.Sprintf("the view ends at %d, the log at %d", view.Position, v.to)
 		}
-		v.found("view", at, difference, "%s at position %d: %d rows equal the fold", view.View, view.Position, view.Rows)
+		skipped := ""
+		if view.Skipped > 0 {
+			skipped = fmt.Sprintf(", without %d events that were skipped", view.Skipped)
+		}
+		v.found("view", at, difference, "%s at position %d: %d rows equal the fold%s", view.View, view.Position, view.Rows, skipped)
+	}
+	for _, a := range r.Audit {
+		v.found("audit", 0, "", "%s %s %s %s at position %d: %s", a.At.UTC().Format(time.RFC3339), a.Who, a.Action, a.View, a.Position, a.Reason)
 	}
 	return nil
 }
