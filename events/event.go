@@ -74,38 +74,58 @@ type Event struct {
 type schema struct {
 	version int
 	empty   func() any
+	// upcasts make of a payload of version 1 one of version 2, of that one of version 3, and so on up to the newest.
+	upcasts []upcast
 }
 
-func of[T any](version int) schema { return schema{version, func() any { return new(T) }} }
+// upcast makes of a payload the same in the next version's form.
+type upcast func(payload json.RawMessage) (json.RawMessage, error)
+
+// of is a type whose payload has had as many forms as there are upcasts, and the newest one.
+func of[T any](upcasts ...upcast) schema {
+	return schema{version: 1 + len(upcasts), empty: func() any { return new(T) }, upcasts: upcasts}
+}
+
+// read gives a payload of any version in the newest one's form.
+func (s schema) read(version int, payload json.RawMessage) (any, error) {
+	for v := version; v < s.version; v++ {
+		var err error
+		if payload, err = s.upcasts[v-1](payload); err != nil {
+			return nil, fmt.Errorf("from version %d: %w", v, err)
+		}
+	}
+	data := s.empty()
+	return data, json.Unmarshal(payload, data)
+}
 
 // schemas tells what each type's payload is.
 //
 //nolint:gochecknoglobals // a table that nothing changes
 var schemas = map[Type]schema{
-	OrderPlaced:               of[Placed](1),
-	OrderAmended:              of[Amended](1),
-	OrderCancelled:            of[OrderCancellation](1),
-	OrderCompleted:            of[Closed](1),
-	OrderRejected:             of[Closed](1),
-	TaskOffered:               of[Offered](1),
-	TaskAccepted:              of[Accepted](1),
-	TaskRejected:              of[Rejection](1),
-	TaskResultPosted:          of[ResultPosted](1),
-	TaskAmended:               of[TaskAmendment](1),
-	TaskExpired:               of[Expiry](1),
-	TaskHeld:                  of[Held](1),
-	TaskResumed:               of[Resumed](1),
-	TaskCancelled:             of[Withdrawal](1),
-	TaskCancellationRequested: of[CancellationAsked](1),
-	TaskCancellationRefused:   of[Refusal](1),
-	TaskDelegated:             of[Delegated](1),
-	TaskDelegationAnswered:    of[DelegationAnswered](1),
-	TenantChanged:             of[Tenant](1),
-	ProviderChanged:           of[Provider](1),
-	RouteChanged:              of[Route](1),
-	ProductChanged:            of[Product](1),
-	VendorChanged:             of[Vendor](1),
-	SubscriptionDisabled:      of[SubscriptionEnd](1),
+	OrderPlaced:               of[Placed](),
+	OrderAmended:              of[Amended](),
+	OrderCancelled:            of[OrderCancellation](),
+	OrderCompleted:            of[Closed](),
+	OrderRejected:             of[Closed](),
+	TaskOffered:               of[Offered](),
+	TaskAccepted:              of[Accepted](),
+	TaskRejected:              of[Rejection](),
+	TaskResultPosted:          of[ResultPosted](),
+	TaskAmended:               of[TaskAmendment](),
+	TaskExpired:               of[Expiry](),
+	TaskHeld:                  of[Held](),
+	TaskResumed:               of[Resumed](),
+	TaskCancelled:             of[Withdrawal](),
+	TaskCancellationRequested: of[CancellationAsked](),
+	TaskCancellationRefused:   of[Refusal](),
+	TaskDelegated:             of[Delegated](),
+	TaskDelegationAnswered:    of[DelegationAnswered](),
+	TenantChanged:             of[Tenant](),
+	ProviderChanged:           of[Provider](),
+	RouteChanged:              of[Route](),
+	ProductChanged:            of[Product](),
+	VendorChanged:             of[Vendor](),
+	SubscriptionDisabled:      of[SubscriptionEnd](),
 }
 
 func schemaOf(t Type) (schema, bool) {
@@ -138,29 +158,34 @@ type envelope struct {
 // Decode reads an event's bytes and upcasts its payload to the newest version. It returns ErrUnknown (test with
 // errors.Is) for a type or version it does not know, with everything but Data filled in.
 func Decode(position int64, body []byte) (Event, error) {
+	return decode(position, body, schemaOf)
+}
+
+func decode(position int64, body []byte, schemaOf func(Type) (schema, bool)) (Event, error) {
 	t := typeOf(body)
 	s, known := schemaOf(t)
 	if !known {
-		return decodeUnknown(position, body)
+		return decodeUnknown(position, body, schemaOf)
 	}
 	if e, ok := readEvent(body, t, s.version); ok {
 		e.Position = position
 		return e, nil
 	}
-	return decodeAny(position, body, t, s)
-}
-
-// decodeAny reads an event in whatever form its JSON has.
-func decodeAny(position int64, body []byte, t Type, s schema) (Event, error) {
-	e := Event{Data: s.empty()}
-	if err := json.Unmarshal(body, &e); err != nil {
-		return decodeUnknown(position, body) // a newer version's payload may have another form
+	e, ok := decodeAny(body, t, s)
+	if !ok {
+		return decodeUnknown(position, body, schemaOf) // an older or newer version's payload may have another form
 	}
 	e.Position = position
-	if e.Type != t || e.Version != s.version || e.Data == nil {
-		return decodeUnknown(position, body)
-	}
 	return e, nil
+}
+
+// decodeAny reads an event of the newest version in whatever form its JSON has.
+func decodeAny(body []byte, t Type, s schema) (Event, bool) {
+	e := Event{Data: s.empty()}
+	if json.Unmarshal(body, &e) != nil || e.Type != t || e.Version != s.version || e.Data == nil {
+		return Event{}, false
+	}
+	return e, true
 }
 
 // typeOf finds the type in the bytes that Encode makes, without reading all of them; any other form of them has none.
@@ -179,7 +204,7 @@ func typeOf(body []byte) Type {
 }
 
 // decodeUnknown reads an event of which nothing is certain.
-func decodeUnknown(position int64, body []byte) (Event, error) {
+func decodeUnknown(position int64, body []byte, schemaOf func(Type) (schema, bool)) (Event, error) {
 	e, raw, err := DecodeHeader(position, body)
 	if err != nil {
 		return Event{}, err
@@ -188,8 +213,8 @@ func decodeUnknown(position int64, body []byte) (Event, error) {
 	if !known || e.Version > s.version || e.Version < 1 {
 		return e, fmt.Errorf("position %d: %w: %s v%d", position, ErrUnknown, e.Type, e.Version)
 	}
-	data := s.empty()
-	if err := json.Unmarshal(raw, data); err != nil {
+	data, err := s.read(e.Version, raw)
+	if err != nil {
 		return Event{}, fmt.Errorf("decode %s at %d: %w", e.Type, position, err)
 	}
 	e.Data = data

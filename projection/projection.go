@@ -126,7 +126,7 @@ func (p *Projection) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if p.cfg.Now().Sub(began) > steadyFor {
+		if p.cfg.Now().Sub(began) > steadyFor || errors.Is(err, errChanged) {
 			wait = retryFirst
 		}
 		p.report(ctx, err, wait)

@@ -98,7 +98,9 @@ func newRebuilder(cfg RebuildConfig) *rebuilder {
 
 // Rebuild makes the next generation of views from the log beside the live one, compares the two, and puts it in the live one's place in
 // one transaction. The former generation is kept until DropOld. Interrupted at any time, it goes on where it was when called again.
-func Rebuild(ctx context.Context, cfg RebuildConfig) ([]Rebuilt, error) { return newRebuilder(cfg).run(ctx) }
+func Rebuild(ctx context.Context, cfg RebuildConfig) ([]Rebuilt, error) {
+	return newRebuilder(cfg).run(ctx)
+}
 
 func (r *rebuilder) run(ctx context.Context) ([]Rebuilt, error) {
 	var done []Rebuilt

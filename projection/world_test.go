@@ -83,8 +83,15 @@ func (w *world) config() Config {
 // run starts a projection that is stopped by the returned function, at the latest when the test ends.
 func (w *world) run(cfg Config) (*Projection, func()) {
 	w.t.Helper()
+	return w.runWith(cfg, func(*Projection) {})
+}
+
+// runWith is run for a projection that is other than New makes it.
+func (w *world) runWith(cfg Config, change func(*Projection)) (*Projection, func()) {
+	w.t.Helper()
 	p := New(cfg)
 	p.maxBatch = w.batch
+	change(p)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
