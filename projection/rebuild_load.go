@@ -17,7 +17,7 @@ import (
 
 const (
 	// chunkEvents is how many events one transaction of a rebuild takes. All that they make of an order is one row.
-	chunkEvents = 4096
+	chunkEvents = 2048
 	// maxShards bounds how many goroutines decode and fold: each keeps the orders that two chunks can touch.
 	maxShards = 4
 )
