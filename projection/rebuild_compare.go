@@ -15,6 +15,7 @@ import (
 // Comparison is what was found comparing the rows of the live and the next generation of a view, both at one position.
 type Comparison struct {
 	Done       bool  // false: the two were never at one position
+	Earlier    bool  // done by a call that was interrupted since; what follows is not known any more
 	Position   int64 // of both
 	Rows       int64 // of the live generation
 	Changed    int64 // rows that both have, and that differ
@@ -34,6 +35,9 @@ const updateCompared = `UPDATE next_views.builds SET compared = true WHERE view 
 // compare compares each view's generations, the one first whose live generation is least far.
 func (b *builder) compare(ctx context.Context) error {
 	if b.compared {
+		for _, v := range b.views {
+			b.found[v.name] = Comparison{Earlier: true}
+		}
 		return nil
 	}
 	points, err := b.live(ctx)

@@ -149,8 +149,11 @@ func TestRebuildInterruptedGoesOn(t *testing.T) {
 					first = at.Position
 				}
 			}
-			_, err = r.run(t.Context())
+			done, err := r.run(t.Context())
 			require.NoError(t, err, point)
+			earlier := point == "compared" || point == "before switch" || point == "switching"
+			require.Equal(t, earlier, done[0].Comparison.Earlier, point)
+			require.Equal(t, !earlier, done[0].Comparison.Done, point)
 			require.GreaterOrEqual(t, fmt.Sprintf("%09d", first), fmt.Sprintf("%09s", stored), "it began where it was")
 			w.wait(p, w.head(), Views()...)
 			w.until("the switch is noticed", func() bool { return w.status(p, OrderView).Generation == generation+1 })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/user"
 	"strings"
@@ -86,9 +87,14 @@ func (o *rebuildOptions) run(ctx context.Context, i *instance, views []string, o
 		return err
 	}
 	defer write.Close()
+	// What the synchronous standby lacks is in no view yet, and must not come into one this way.
+	guard := postgres.NewGuard(postgres.GuardConfig{Pool: write, Logger: slog.New(slog.DiscardHandler)})
+	if err := guard.Look(ctx); err != nil && !errors.Is(err, postgres.ErrUnsafeSettings) {
+		return err
+	}
 	bars := &rebuildBars{out: os.Stderr, shown: term.IsTerminal(int(os.Stderr.Fd()))} //nolint:gosec // a file descriptor is small
 	cfg := projection.RebuildConfig{
-		Pool: read, Log: stream.NewLog(write), Views: views, Accept: o.accept, Who: operatorName(), Progress: bars.show,
+		Pool: read, Log: stream.NewLog(write).Behind(guard), Views: views, Accept: o.accept, Who: operatorName(), Progress: bars.show,
 	}
 	switch {
 	case o.abort:
@@ -129,6 +135,8 @@ func printRebuilt(out io.Writer, r *projection.Rebuilt) {
 	fmt.Fprintln(out)
 	c := &r.Comparison
 	switch {
+	case c.Earlier:
+		fmt.Fprintf(out, "%-12s was compared before it was interrupted\n", "")
 	case !c.Done:
 		fmt.Fprintf(out, "%-12s was not compared in this run: the former table was at no position that this one was at\n", "")
 	case c.Differences() == 0:
