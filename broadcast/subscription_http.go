@@ -70,12 +70,13 @@ type subscriptionAnswer struct {
 type natsAddress struct {
 	Stream   string `json:"stream"`
 	Consumer string `json:"consumer"`
+	Inbox    string `json:"inbox"` // the prefix of the subjects that whoever asks may have its replies sent to
 }
 
 // consumerName is the durable consumer of a subscription on NATS.
 func consumerName(id uuid.UUID) string { return "sub-" + id.String() }
 
-func (a *api) answerOf(s *Subscription) subscriptionAnswer {
+func (a *api) answerOf(c echo.Context, s *Subscription) subscriptionAnswer {
 	v := subscriptionAnswer{
 		ID: s.ID, Name: s.Name, Transport: s.Transport, Status: s.Status, Reason: s.Reason, Types: s.Filter.Types,
 		BusinessTypes: s.Filter.BusinessTypes, Position: s.Position, Lag: max(a.live.tip.Position()-s.Position, 0), Version: s.Version,
@@ -85,14 +86,24 @@ func (a *api) answerOf(s *Subscription) subscriptionAnswer {
 		v.Include = includeName
 	}
 	if s.Transport == TransportNATS {
-		v.NATS = &natsAddress{Stream: stream.Name, Consumer: consumerName(s.ID)}
+		v.NATS = &natsAddress{Stream: stream.Name, Consumer: consumerName(s.ID), Inbox: InboxPrefix(askedBy(c))}
 	}
 	v.WebhookView = ofSettings(s)
 	return v
 }
 
+// askerKey is under which a request's context keeps the id of the client that asks.
+const askerKey = "asker"
+
+func asks(c echo.Context, who auth.Identity) { c.Set(askerKey, who.ClientID) }
+
+func askedBy(c echo.Context) string {
+	id, _ := c.Get(askerKey).(string) // set by every route here
+	return id
+}
+
 func (a *api) answer(c echo.Context, status int, s *Subscription) error {
-	v := a.answerOf(s)
+	v := a.answerOf(c, s)
 	if err := a.describe(c.Request().Context(), s, &v); err != nil {
 		return err
 	}
@@ -106,6 +117,7 @@ func (a *api) answerWith(c echo.Context, status int, s *Subscription, v *subscri
 }
 
 func (a *api) createSubscription(c echo.Context, who auth.Identity) error {
+	asks(c, who)
 	body, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
 	if err != nil {
 		return err
@@ -157,6 +169,7 @@ func (o Owner) cursorOwner() string {
 }
 
 func (a *api) listSubscriptions(c echo.Context, who auth.Identity) error {
+	asks(c, who)
 	limit, err := httpapi.LimitParam(c, listDefault, listMost)
 	if err != nil {
 		return err
@@ -181,7 +194,7 @@ func (a *api) listSubscriptions(c echo.Context, who auth.Identity) error {
 		page.Next = a.cursor.Seal(subscriptionList, owner.cursorOwner(), listCursor{After: all[limit-1].ID})
 	}
 	for i := range all {
-		page.Items = append(page.Items, a.answerOf(&all[i]))
+		page.Items = append(page.Items, a.answerOf(c, &all[i]))
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return c.JSON(http.StatusOK, page)
@@ -190,6 +203,7 @@ func (a *api) listSubscriptions(c echo.Context, who auth.Identity) error {
 // ofSubscription finds the party's subscription that the path names.
 func (a *api) ofSubscription(do func(c echo.Context, s *Subscription) error) httpapi.Handler {
 	return func(c echo.Context, who auth.Identity) error {
+		asks(c, who)
 		id, err := httpapi.UUIDParam(c, "id")
 		if err != nil {
 			return err

@@ -229,3 +229,18 @@ func TestFeedOfASubscription(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, h.call("demo", http.MethodGet, "/v1/feed?"+bad, "", nil), bad)
 	}
 }
+
+// TestSubscriptionOnNATSSaysHowItIsRead: who has nothing but an access token learns its inbox here.
+func TestSubscriptionOnNATSSaysHowItIsRead(t *testing.T) {
+	t.Parallel()
+	h := openHouse(t)
+	s := h.subscribe("acme", `{"transport":"nats"}`)
+	want := &natsAddress{Stream: "ORDERS", Consumer: "sub-" + s.ID.String(), Inbox: "_INBOX_c_acme"}
+	require.Equal(t, want, s.NATS)
+	var again subscriptionAnswer
+	require.Equal(t, http.StatusOK, h.call("acme", http.MethodGet, "/v1/subscriptions/"+s.ID.String(), "", &again))
+	require.Equal(t, want, again.NATS)
+	var page struct{ Items []subscriptionAnswer }
+	require.Equal(t, http.StatusOK, h.call("acme", http.MethodGet, "/v1/subscriptions", "", &page))
+	require.Equal(t, want, page.Items[0].NATS)
+}

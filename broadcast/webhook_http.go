@@ -202,7 +202,7 @@ func addSecret(ctx context.Context, tx pgx.Tx, id uuid.UUID, secret webhook.Secr
 
 // showSecret answers with the subscription and what its receiver verifies with.
 func (a *api) showSecret(c echo.Context, status int, s *Subscription, secret webhook.Secret) error {
-	v := a.answerOf(s)
+	v := a.answerOf(c, s)
 	if err := a.describe(c.Request().Context(), s, &v); err != nil {
 		return err
 	}
