@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"sync"
 	"testing"
@@ -66,6 +68,7 @@ const betweenKills = 2 * time.Second
 func TestChaosBroadcasterKilledAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	o := startOutside(t)
+	o.env = append(o.env, "ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8")
 	writes := o.serve(t, "command,relay,projection,query")
 	as := o.parties(t)
 	address := freeAddress(t)
@@ -93,9 +96,11 @@ func TestChaosBroadcasterKilledAgainAndAgain(t *testing.T) {
 			}
 		})
 	}
+	called := b.webhook(as.User)
 	placed := b.killedUnderLoad(newClient(t, writes, as.User), chaosFor(t))
 	require.NotEmpty(t, placed)
-	for name, heard := range ears {
+	all := map[string]*ear{"sse": ears["sse"], "feed": ears["feed"], "webhook": called}
+	for name, heard := range all {
 		require.Eventually(t, func() bool { return len(heard.missing(placed)) == 0 }, 30*time.Second, 50*time.Millisecond,
 			"%s misses none of %d events", name, len(placed))
 	}
@@ -107,7 +112,45 @@ func TestChaosBroadcasterKilledAgainAndAgain(t *testing.T) {
 			require.Equal(t, 1, n, "%s: position %d", name, position)
 		}
 	}
-	t.Logf("%d orders, %d kills", len(placed), b.kills)
+	twice := 0
+	for _, n := range called.times { // by webhook an event may come again: its id says which
+		twice += n - 1
+	}
+	t.Logf("%d orders, %d kills, %d calls were repeats", len(placed), b.kills, twice)
+}
+
+// webhook subscribes one and gives who is called. Each call has to be signed, and to be of the event that its id names.
+func (b *broadcaster) webhook(p party) *ear {
+	b.t.Helper()
+	called := newEar()
+	secret := make(chan string, 1)
+	var verifier *client.WebhookVerifier
+	var known sync.Once
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		known.Do(func() {
+			var err error
+			if verifier, err = client.NewWebhookVerifier(client.WebhookConfig{Secrets: []string{<-secret}}); err != nil {
+				b.t.Errorf("secret: %v", err)
+			}
+		})
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the broadcaster was killed
+		}
+		event, err := verifier.Verify(r.Header, body)
+		if err != nil {
+			b.t.Errorf("call: %v", err)
+			return
+		}
+		called.hear(event.Position)
+	}))
+	b.t.Cleanup(receiver.Close)
+	made, err := newClient(b.t, b.url, p).CreateSubscription(b.t.Context(), client.SubscriptionSpec{
+		Name: "called", Transport: client.TransportWebhook, Webhook: &client.WebhookSettings{URL: receiver.URL}, Start: &client.From{},
+	})
+	require.NoError(b.t, err)
+	secret <- made.Secret
+	return called
 }
 
 // broadcaster is a node that is killed and started again at the same address.
