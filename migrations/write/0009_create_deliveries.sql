@@ -100,16 +100,16 @@ END
 $$;
 -- +goose StatementEnd
 
--- What parties are to be told about their subscriptions by other ways than the subscription itself.
+-- What parties are to be told about their subscriptions by other ways than the subscription itself. That one was told stands in the
+-- registry.
 CREATE TABLE subscription_notices (
     id              uuid        PRIMARY KEY,
     subscription_id uuid        NOT NULL REFERENCES subscriptions (id) ON DELETE CASCADE,
     kind            text        NOT NULL CHECK (kind IN ('disabled')),
     reason          text        NOT NULL,
-    created_at      timestamptz NOT NULL,
-    announced_at    timestamptz -- null: the party was not told yet
+    created_at      timestamptz NOT NULL
 );
-CREATE INDEX subscription_notices_open ON subscription_notices (created_at) WHERE announced_at IS NULL;
+CREATE INDEX subscription_notices_created ON subscription_notices (created_at);
 
 -- +goose Down
 DROP TABLE subscription_notices, delivery_attempts, deliveries, subscription_health, subscription_secrets;
