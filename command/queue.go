@@ -168,9 +168,10 @@ func (p *pace) clock() int64 { return int64(p.now().Sub(p.since)) + 1 }
 func (p *pace) begin() { p.began.Store(p.clock()) }
 
 // end takes a round into the measure: half of it at once when it was quicker, a quarter when it was slower, since one stall says
-// little of the rounds after it.
+// little of the rounds after it. For the same reason a stall counts as no more than the longest wait: the one after it would else be
+// expected to take longer than anybody may wait, and everybody be refused until it ended.
 func (p *pace) end() {
-	took, known := p.clock()-p.began.Swap(0), p.round.Load()
+	took, known := min(p.clock()-p.began.Swap(0), int64(longestWait)), p.round.Load()
 	if took < known {
 		p.round.Store((known + took) / 2)
 		return

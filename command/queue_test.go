@@ -38,6 +38,13 @@ func TestExpectedWaitFollowsTheRounds(t *testing.T) {
 		round(40 * time.Millisecond)
 	}
 	require.Less(t, q.expected(), 200*time.Millisecond, "one stall is soon forgotten")
+
+	waiting := newQueue(func() time.Time { return at })
+	waiting.pace.begin()
+	at = at.Add(time.Minute)
+	waiting.pace.end()
+	waiting.pace.begin()
+	require.Less(t, waiting.expected(), longestWait, "after a stall of a minute nobody is refused who meets a round that has just begun")
 }
 
 func TestQueueRefusesWhatWouldWaitTooLong(t *testing.T) {
