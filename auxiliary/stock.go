@@ -3,6 +3,7 @@ package auxiliary
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -11,10 +12,21 @@ import (
 const StockName = "stock"
 
 // Stock folds orders, adjustments and the catalog into one row an SKU.
-type Stock struct{}
+type Stock struct {
+	beside []func(ctx context.Context)
+}
 
-// NewStock makes the system.
+// NewStock makes the system, without what is done beside it: the bucket, and the runs of the replenishment.
 func NewStock() *Stock { return &Stock{} }
+
+// Beside does what follows from what is stored, until ctx ends.
+func (s *Stock) Beside(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, run := range s.beside {
+		all.Go(func() { run(ctx) })
+	}
+	all.Wait()
+}
 
 // Name is the system's name.
 func (*Stock) Name() string { return StockName }

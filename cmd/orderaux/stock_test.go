@@ -289,12 +289,16 @@ func TestStockIsNeverWrongByOne(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "commit") > 0 {
 				continue
 			}
-			inTx(t, func(ctx context.Context, tx pgx.Tx) error { return system.Apply(ctx, tx, auxiliary.Batch{Events: s.log[taken:]}) })
+			inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+				return system.Apply(ctx, tx, auxiliary.Batch{Events: s.log[taken:]})
+			})
 			taken = len(s.log)
 			require.Equal(t, s.want(), folded(t, pool))
 		}
 		inTx(t, system.Reset)
-		inTx(t, func(ctx context.Context, tx pgx.Tx) error { return system.Apply(ctx, tx, auxiliary.Batch{Events: s.log}) })
+		inTx(t, func(ctx context.Context, tx pgx.Tx) error {
+			return system.Apply(ctx, tx, auxiliary.Batch{Events: s.log})
+		})
 		require.Equal(t, s.want(), folded(t, pool), "all at once is the same")
 	})
 }
