@@ -55,7 +55,7 @@ LEFT JOIN LATERAL (
 const (
 	selectOneStock  = selectStock + ` AND s.sku = $2) s ON true`
 	selectStockPage = selectStock + ` AND s.sku > $2 AND ($3 = '' OR s.vendor_id = $3)
-        AND (NOT $4 OR (NOT s.discontinued AND s.on_hand - s.reserved + s.on_order <= s.reorder_level))
+        AND (NOT $4 OR (s.listed AND NOT s.discontinued AND s.on_hand - s.reserved + s.on_order <= s.reorder_level))
     ORDER BY s.sku LIMIT $5) s ON true ORDER BY s.sku`
 	selectStockChanges = selectStock + ` AND ($2 = '' OR s.sku = $2) AND (s.position, s.sku) > ($3, $4)
     ORDER BY s.position, s.sku LIMIT $5) s ON true ORDER BY s.position, s.sku`
