@@ -1,6 +1,6 @@
 package events
 
-// The reason for which an adjustment puts back what had been sold. Any other text is a reason too.
+// ReasonReturn is the reason for which an adjustment puts back what had been sold. Any other text is a reason too.
 const ReasonReturn = "return"
 
 // StockAdjustment is the payload of stock.adjusted: what the user says of goods that no order has moved.
