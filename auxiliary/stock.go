@@ -60,12 +60,18 @@ func (*Stock) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	return saveStock(ctx, tx, book)
 }
 
-const resetStock = `TRUNCATE stock, stock_orders, stock_vendors`
+const (
+	deleteStock        = `DELETE FROM stock`
+	deleteHeld         = `DELETE FROM stock_orders`
+	deleteStockVendors = `DELETE FROM stock_vendors`
+)
 
 // Reset forgets everything but which runs were told of.
 func (*Stock) Reset(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, resetStock); err != nil {
-		return fmt.Errorf("reset stock: %w", err)
+	for _, sql := range []string{deleteStock, deleteHeld, deleteStockVendors} {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("reset stock: %w", err)
+		}
 	}
 	return nil
 }

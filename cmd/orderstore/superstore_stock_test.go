@@ -124,4 +124,8 @@ func (s *system) checkForm(c counted) {
 	require.NoError(s.t, err)
 	require.NotEmpty(s.t, after.Vendors)
 	require.Equal(s.t, c.form(openingUnits-lossUnits), after.Vendors)
+	told, err := user.Feed(s.t.Context(), client.FeedRequest{Types: []string{"stock.adjusted"}, Limit: 500})
+	require.NoError(s.t, err)
+	require.Len(s.t, told.Events, 4, "two parts of the opening stock and two of the loss")
+	require.Equal(s.t, fmt.Sprintf("/v1/stock?position=%d", c.after), told.Events[1].DataRef)
 }
