@@ -89,6 +89,14 @@ func stockAway(cause error) error {
 	return fault.Wrap(cause, fault.Unavailable, "the auxiliary database is away").Retry(retryAfter)
 }
 
+// stockFault tells which database is away, where one is.
+func stockFault(ctx context.Context, err error) error {
+	if err = unavailable(ctx, err); fault.CodeOf(err) == fault.Unavailable {
+		return stockAway(err)
+	}
+	return err
+}
+
 // freshStock reads until the stock is where the request wants it. The read itself tells where that is.
 func (q *queries) freshStock(c echo.Context, w wanted, read func(ctx context.Context) (int64, error)) error {
 	ctx := c.Request().Context()
@@ -96,11 +104,8 @@ func (q *queries) freshStock(c echo.Context, w wanted, read func(ctx context.Con
 	defer cancel()
 	for {
 		seen, err := q.timed(ctx, listTimeout, read)
-		if fault.CodeOf(err) == fault.Unavailable {
-			return stockAway(err)
-		}
 		if err != nil || seen >= w.position {
-			return err
+			return stockFault(ctx, err)
 		}
 		if pause(waiting, recheck); waiting.Err() != nil {
 			return notReached(stockSystem, w.position, seen)

@@ -84,7 +84,7 @@ func (q *queries) watchStock(c echo.Context, who auth.Identity) error {
 	w.next = seen + 1
 	first, err := w.read(c.Request().Context())
 	if err != nil {
-		return stockAway(err)
+		return stockFault(c.Request().Context(), err)
 	}
 	header(c, first.seen)
 	if w.sse, err = httpapi.Stream(c); err != nil {
