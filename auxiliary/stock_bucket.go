@@ -2,6 +2,7 @@ package auxiliary
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -73,6 +74,13 @@ type bucketWriter struct {
 type inBucket struct {
 	revision uint64
 	position int64
+	sum      [sha256.Size]byte // of the value
+}
+
+// stands says whether a level need not be written: the bucket has it, or a later one. One of the same position that is another was
+// computed by an earlier version of this code.
+func (i inBucket) stands(s *sending) bool {
+	return i.position > s.level.Position || i.position == s.level.Position && i.sum == sha256.Sum256(s.value)
 }
 
 // openBucket is the bucket as it was found.
@@ -199,7 +207,7 @@ func (b *openBucket) load(ctx context.Context) error {
 // know takes over what is under a key. What is not a level is as old as can be.
 func (b *openBucket) know(entry jetstream.KeyValueEntry) inBucket {
 	var level stockLevel
-	have := inBucket{revision: entry.Revision()}
+	have := inBucket{revision: entry.Revision(), sum: sha256.Sum256(entry.Value())}
 	if json.Unmarshal(entry.Value(), &level) == nil {
 		have.position = level.Position
 	}
@@ -246,13 +254,16 @@ func (w *bucketWriter) put(ctx context.Context, b *openBucket, items []*stockIte
 	for _, item := range items {
 		key := StockKey(item.tenant, item.sku)
 		have := b.have[key]
-		if have.position >= item.position {
+		if have.position > item.position {
 			continue
 		}
 		s := sending{key: key, level: levelOf(item)}
 		var err error
 		if s.value, err = json.Marshal(s.level); err != nil {
 			return fmt.Errorf("encode level: %w", err)
+		}
+		if have.stands(&s) {
+			continue
 		}
 		msg := nats.NewMsg("$KV." + StockBucket + "." + key)
 		msg.Data = s.value
@@ -275,7 +286,7 @@ func (w *bucketWriter) put(ctx context.Context, b *openBucket, items []*stockIte
 func (b *openBucket) settle(ctx context.Context, s *sending) error {
 	select {
 	case ack := <-s.done.Ok():
-		b.have[s.key] = inBucket{revision: ack.Sequence, position: s.level.Position}
+		b.wrote(s, ack.Sequence)
 		return nil
 	case err := <-s.done.Err():
 		if !writtenByAnother(err) {
@@ -285,6 +296,10 @@ func (b *openBucket) settle(ctx context.Context, s *sending) error {
 		return fmt.Errorf("write level: %w", ctx.Err())
 	}
 	return b.contend(ctx, s)
+}
+
+func (b *openBucket) wrote(s *sending, revision uint64) {
+	b.have[s.key] = inBucket{revision: revision, position: s.level.Position, sum: sha256.Sum256(s.value)}
 }
 
 // wrongSequenceOfReplica is what a bucket with replicas says instead of JSErrCodeStreamWrongLastSequence.
@@ -306,12 +321,12 @@ func (b *openBucket) contend(ctx context.Context, s *sending) error {
 		case !errors.Is(err, jetstream.ErrKeyNotFound):
 			return fmt.Errorf("read level: %w", err)
 		}
-		if have.position >= s.level.Position {
+		if have.stands(s) {
 			return nil
 		}
 		revision, err := b.kv.Update(ctx, s.key, s.value, have.revision)
 		if err == nil {
-			b.have[s.key] = inBucket{revision: revision, position: s.level.Position}
+			b.wrote(s, revision)
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrKeyExists) {

@@ -192,10 +192,18 @@ func TestTheBucketHasEachLevel(t *testing.T) {
 	stop()
 
 	// What changed while nobody wrote is brought at the start.
-	h.append(adjusted(events.AdjustedStock{SKU: oddSKU, Delta: 1}))
-	start(t, h.wired(0, nil))
+	h.append(adjusted(events.AdjustedStock{SKU: oddSKU, Delta: 1}), adjusted(events.AdjustedStock{SKU: "pot", Delta: 6}))
+	stop = start(t, h.wired(0, nil))
 	h.bucket(oddSKU, 9)
 	h.bucket("cup", -1)
+	position := h.bucket("pot", 6).Position
+	stop()
+
+	// What another version of the code made of the same event is replaced.
+	_, err = kv.PutString(t.Context(), StockKey("demo", "pot"), fmt.Sprintf(`{"available":-1,"position":%d}`, position))
+	require.NoError(t, err)
+	start(t, h.wired(0, nil))
+	h.bucket("pot", 6)
 }
 
 func TestARunIsRaisedOnceForWhatIsToBeBought(t *testing.T) {

@@ -17,12 +17,12 @@ const (
 func decodeAdjustment(body []byte) (*events.StockAdjustment, error) {
 	a := &events.StockAdjustment{}
 	var given fields
-	r := httpapi.NewReader(body)
+	r := &orderReader{Reader: httpapi.NewReader(body)}
 	r.Object(func(name string) {
 		switch name {
 		case "adjustment_id":
 			given |= hasRef
-			r.String(&a.AdjustmentID, 1, maxRef)
+			r.text(&a.AdjustmentID, 1, maxRef)
 		case "lines":
 			given |= hasLines
 			seen := map[string]bool{}
@@ -46,7 +46,7 @@ func decodeAdjustment(body []byte) (*events.StockAdjustment, error) {
 	return a, r.Finish()
 }
 
-func decodeAdjusted(r *httpapi.Reader, i int) events.AdjustedStock {
+func decodeAdjusted(r *orderReader, i int) events.AdjustedStock {
 	var line events.AdjustedStock
 	given := map[string]bool{}
 	at := func(name string) string { return "/lines/" + strconv.Itoa(i) + "/" + name }
@@ -54,7 +54,7 @@ func decodeAdjusted(r *httpapi.Reader, i int) events.AdjustedStock {
 		given[name] = true
 		switch name {
 		case "sku":
-			r.String(&line.SKU, 1, maxRef)
+			r.text(&line.SKU, 1, maxRef)
 		case "delta":
 			r.Int(&line.Delta, -maxStock, maxStock)
 		case "counted":
@@ -63,7 +63,7 @@ func decodeAdjusted(r *httpapi.Reader, i int) events.AdjustedStock {
 		case "on_order_delta":
 			r.Int(&line.OnOrderDelta, -maxStock, maxStock)
 		case "reason":
-			r.String(&line.Reason, 0, maxReason)
+			r.text(&line.Reason, 0, maxReason)
 		default:
 			r.Unknown()
 		}

@@ -29,7 +29,7 @@ type stockEnd struct {
 	position int64
 }
 
-const selectStockEnd = `SELECT coalesce(max(position), 0) FROM stock`
+const selectStockEnd = `SELECT coalesce(max(position), 0) FROM stock WHERE listed OR adjusted`
 
 func (q *queries) stockMovedTo(ctx context.Context) (int64, error) {
 	end := &q.stockEnd

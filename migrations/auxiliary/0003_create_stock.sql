@@ -21,7 +21,8 @@ CREATE TABLE stock (
     -- reserved + sold + free is what was received, whatever orders do
     CONSTRAINT stock_conserved CHECK (on_hand + sold = received)
 ) WITH (fillfactor = 50);
-CREATE INDEX stock_position ON stock (position);
+-- What watches and the bucket look for; a row that is shown to nobody is changed in place.
+CREATE INDEX stock_position ON stock (position) WHERE listed OR adjusted;
 
 -- What orders hold, while they are not at their end.
 CREATE TABLE stock_orders (
