@@ -34,3 +34,27 @@ func BenchmarkNotices(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkStock tells how fast the stock follows the log, over 2,000 products.
+func BenchmarkStock(b *testing.B) {
+	h := newHouse(b)
+	var all []events.Event
+	for len(all) < b.N {
+		n := len(all)
+		order := ordered(fmt.Sprint("sku-", n%2000), 2, 1)
+		done := next(order, 2, events.TaskResultPosted, results(
+			events.ResultLine{LineID: "1", Quantity: 2, Outcome: events.LineFulfilled}, events.ResultLine{LineID: "2", Quantity: 1, Outcome: events.LineFulfilled}))
+		done.Status = events.OrderStatusCompleted
+		all = append(all, order, adjusted(events.AdjustedStock{SKU: fmt.Sprint("sku-", n%2000), Delta: 1}), done, closing(order, events.OrderCompleted, ""))
+	}
+	for len(all) > 0 {
+		n := min(1000, len(all))
+		h.append(all[:n]...)
+		all = all[n:]
+	}
+	r := h.runner(Pace{}, NewStock())
+	b.ResetTimer()
+	start(b, r)
+	h.reached(r, StockName, h.position)
+	b.ReportMetric(float64(h.position)/b.Elapsed().Seconds(), "events/s")
+}

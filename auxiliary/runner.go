@@ -134,6 +134,11 @@ func (r *Runner) Run(ctx context.Context) error {
 	for _, s := range r.senders {
 		all.Go(func() { s.run(ctx) })
 	}
+	for _, w := range r.workers {
+		if b, ok := w.system.(besides); ok {
+			all.Go(func() { b.Beside(ctx) })
+		}
+	}
 	all.Wait()
 	var faults []error
 	for _, w := range r.workers {

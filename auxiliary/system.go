@@ -43,6 +43,11 @@ type Outward interface {
 	Settled(ctx context.Context, tx pgx.Tx, orders []string, now time.Time) error
 }
 
+// besides is a system with something to do that no event asks for. It ends with ctx and tries again what fails.
+type besides interface {
+	Beside(ctx context.Context)
+}
+
 // Source gives the log in order: a stream.Follower.
 type Source interface {
 	Next(ctx context.Context, limit int) ([]stream.Record, error)

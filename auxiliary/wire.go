@@ -1,7 +1,9 @@
 package auxiliary
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -22,6 +24,8 @@ type Deps struct {
 	Logger  *slog.Logger
 	Clock   func() time.Time
 	Metrics prometheus.Registerer // nil: none
+
+	Replenishment ReplenishmentConfig
 }
 
 // MailConfig says where notices go: to the SMTP server when there is one, to files otherwise.
@@ -82,8 +86,11 @@ func Wire(deps Deps) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := deps.Replenishment.Validate(); err != nil {
+		return nil, fmt.Errorf("replenishment: %w", err)
+	}
 	return New(Config{
-		Pool: deps.Pool, Systems: []System{notices}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
+		Pool: deps.Pool, Systems: []System{notices, wireStock(deps)}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
 		QuietTo: deps.Mail.QuietTo, Pace: pace,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{
@@ -91,4 +98,15 @@ func Wire(deps Deps) (*Runner, error) {
 			})
 		},
 	})
+}
+
+// wireStock makes the stock with its bucket and, where it is asked for, the runs of the replenishment.
+func wireStock(deps Deps) *Stock {
+	bucket := &bucketWriter{pool: deps.Pool, js: deps.JS, logger: deps.Logger}
+	s := &Stock{beside: []func(context.Context){bucket.run}}
+	if deps.Replenishment.Every > 0 {
+		r := &runs{ReplenishmentConfig: deps.Replenishment, pool: deps.Pool, js: deps.JS, logger: deps.Logger, now: deps.Clock}
+		s.beside = append(s.beside, r.run)
+	}
+	return s
 }

@@ -41,7 +41,7 @@ func fill(msg *nats.Msg, record *stream.Record) error {
 	set("Content-Type", "application/json")
 	set(stream.HeaderDigest, hex.EncodeToString(record.Digest[:]))
 	set("ce-subject", e.OrderID)
-	set("ce-dataref", dataRef(e.OrderID, record.Position))
+	set("ce-dataref", events.DataRef(e.Type, e.OrderID, record.Position))
 	set("ce-tenant", e.Tenant)
 	set("ce-businesstype", e.BusinessType)
 	set("ce-taskid", e.TaskID)
@@ -54,14 +54,6 @@ func fill(msg *nats.Msg, record *stream.Record) error {
 	set("ce-orderversion", version)
 	msg.Subject, msg.Data = record.Subject, record.Body
 	return nil
-}
-
-// dataRef is where the order is read, as of the event.
-func dataRef(orderID string, position int64) string {
-	if orderID == "" {
-		return ""
-	}
-	return "/v1/orders/" + orderID + "?position=" + strconv.FormatInt(position, 10)
 }
 
 // headerOf reads what an event says of itself, unless it is at hand.

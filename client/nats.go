@@ -36,7 +36,8 @@ func eventOf(m jetstream.Msg) (Event, error) {
 			return e, fmt.Errorf("read event %s of the broker: %w", e.ID, err)
 		}
 	}
-	if e.Subject != "" {
+	e.DataRef = h.Get("ce-dataref")
+	if e.DataRef == "" && e.Subject != "" {
 		e.DataRef = "/v1/orders/" + e.Subject + "?position=" + e.ID
 	}
 	return e, nil

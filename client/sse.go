@@ -95,8 +95,21 @@ func newStream(r io.Reader) *stream {
 	return &stream{lines: s}
 }
 
-// next is the next event that has data; io.ErrUnexpectedEOF at the end, since a stream of events has none of its own.
+// next is the next event.
 func (s *stream) next() (Event, error) {
+	var event Event
+	data, err := s.data()
+	if err != nil {
+		return event, err
+	}
+	if err := json.Unmarshal(data, &event); err != nil {
+		return event, fmt.Errorf("decode event: %w", err)
+	}
+	return event, nil
+}
+
+// data is that of the next event that has any; io.ErrUnexpectedEOF at the end, since a stream of events has none of its own.
+func (s *stream) data() ([]byte, error) {
 	var data []byte
 	for s.lines.Scan() {
 		line := s.lines.Bytes()
@@ -106,23 +119,19 @@ func (s *stream) next() (Event, error) {
 				data = append(append(data, bytes.TrimPrefix(value, []byte(" "))...), '\n')
 			}
 			if len(data) > maxStreamEvent {
-				return Event{}, bufio.ErrTooLong
+				return nil, bufio.ErrTooLong
 			}
 			continue
 		}
 		if len(data) == 0 { // a heartbeat, or an event of nothing
 			continue
 		}
-		var event Event
-		if err := json.Unmarshal(data, &event); err != nil {
-			return Event{}, fmt.Errorf("decode event: %w", err)
-		}
-		return event, nil
+		return data, nil
 	}
 	if err := s.lines.Err(); err != nil {
-		return Event{}, err
+		return nil, err
 	}
-	return Event{}, io.ErrUnexpectedEOF
+	return nil, io.ErrUnexpectedEOF
 }
 
 // splitLines ends a line at CR LF, LF or CR, as the format has it. A CR that is the last byte so far waits for the next one,

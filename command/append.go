@@ -43,6 +43,7 @@ func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) e
 	if err := putResults(bulk, r.posted); err != nil {
 		return err
 	}
+	putFacts(bulk, r)
 	if err := putAnswers(bulk, r.kept, r.at); err != nil {
 		return err
 	}

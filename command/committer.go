@@ -279,6 +279,7 @@ func (c *Committer) still(ctx context.Context, lock *headLock) error {
 // load makes known to a round what its commands want: from the cache where it can, from the database otherwise.
 func (c *Committer) load(ctx context.Context, w *wants, r *round) error {
 	left := c.cache.missing(w, r)
+	left.facts = w.facts
 	if r.checked = c.checked > 0 || w.first; r.checked {
 		left.refs, left.results, left.keys = w.refs, w.results, w.keys
 	}

@@ -31,6 +31,7 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 	a := &api{submit: s, clients: clients}
 	users, providers, operators := []auth.Kind{auth.KindUser}, []auth.Kind{auth.KindProvider}, []auth.Kind{auth.KindOperator}
 	post, put := http.MethodPost, http.MethodPut
+	auxiliaries := []auth.Kind{auth.KindAuxiliary}
 	return []httpapi.Route{
 		{Method: post, Path: "/v1/orders", Scope: auth.ScopeOrdersWrite, Kinds: users, Class: httpapi.ClassSubmit, Handler: a.placeOrder},
 		{
@@ -47,6 +48,8 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 		{Method: post, Path: "/v1/tasks/:id/hold", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.holdTask},
 		{Method: post, Path: "/v1/tasks/:id/resume", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.resumeTask},
 		{Method: post, Path: "/v1/tasks/:id/delegate", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.delegateTask},
+		{Method: post, Path: "/v1/stock/adjustments", Scope: auth.ScopeStockWrite, Kinds: users, Handler: a.adjustStock},
+		{Method: post, Path: "/v1/replenishment/runs", Scope: auth.ScopeAuxiliaryWrite, Kinds: auxiliaries, Handler: a.raiseReplenishment},
 		{Method: put, Path: "/v1/admin/tenants/:tenant", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putTenant},
 		{Method: put, Path: "/v1/admin/providers/:provider", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putProvider},
 		{Method: put, Path: "/v1/admin/routes/:business_type", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putRoute},

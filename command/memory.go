@@ -26,6 +26,7 @@ type Memory struct {
 	byTask   map[string]*orderState
 	results  map[resultRef][sha256.Size]byte
 	answers  map[keyRef]storedAnswer
+	facts    map[factRef]fact
 }
 
 // NewMemory makes an empty one. heard is told what each command appended, in the order of the positions and before the command is
@@ -35,6 +36,7 @@ func NewMemory(now func() time.Time, heard func([]events.Appended)) *Memory {
 		now: now, heard: heard, registry: newRegistry(),
 		orders: map[string]*orderState{}, byRef: map[orderRef]*orderState{}, byTask: map[string]*orderState{},
 		results: map[resultRef][sha256.Size]byte{}, answers: map[keyRef]storedAnswer{},
+		facts: map[factRef]fact{},
 	}
 }
 
@@ -70,7 +72,7 @@ func (m *Memory) SubmitWaiting(ctx context.Context, command Command) (Answer, er
 func (m *Memory) round() *round {
 	r := newRound(m.head, m.now().UTC().Truncate(time.Microsecond), m.registry)
 	r.checked = true
-	r.orders, r.byRef, r.byTask, r.results, r.answers = m.orders, m.byRef, m.byTask, m.results, m.answers
+	r.orders, r.byRef, r.byTask, r.results, r.answers, r.facts = m.orders, m.byRef, m.byTask, m.results, m.answers, m.facts
 	return r
 }
 

@@ -28,6 +28,7 @@ type wants struct {
 	tasks   []string
 	results []resultRef
 	keys    []keyRef
+	facts   []factRef
 	first   bool // look up keys before anything is stored: a repeated command would not run into what is stored already
 }
 
@@ -61,6 +62,7 @@ type round struct {
 	byTask   map[string]*orderState
 	results  map[resultRef][sha256.Size]byte
 	answers  map[keyRef]storedAnswer
+	facts    map[factRef]fact
 
 	checked bool // references, results and keys were looked up
 	from    head // the log's end that all of the above is the state of
@@ -69,6 +71,7 @@ type round struct {
 	tasks   []taskRow
 	posted  []*PostResult
 	kept    []keptAnswer
+	told    []factRef // facts that are new
 	entries []entry
 	loads   map[string]int64 // change of open tasks by provider
 	// circuits are those that this round changed, as they were before it.
@@ -84,7 +87,7 @@ func newRound(from head, at time.Time, registry *Registry) *round {
 	return &round{
 		at: at, registry: registry, from: from,
 		orders: map[string]*orderState{}, byRef: map[orderRef]*orderState{}, byTask: map[string]*orderState{},
-		results: map[resultRef][sha256.Size]byte{}, answers: map[keyRef]storedAnswer{}, loads: map[string]int64{},
+		results: map[resultRef][sha256.Size]byte{}, answers: map[keyRef]storedAnswer{}, loads: map[string]int64{}, facts: map[factRef]fact{},
 		circuits: map[string]circuit{}, reports: map[string]loadReport{},
 		deadlines: map[string]deadline{},
 	}

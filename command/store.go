@@ -135,6 +135,7 @@ func (s *store) load(ctx context.Context, w *wants, r *round) error {
 		clients, keys := splitKeys(w.keys)
 		batch.Queue(selectAnswers, clients, keys).Query(func(rows pgx.Rows) error { return takeAnswers(rows, r) })
 	}
+	queueFacts(batch, w.facts, r)
 	if batch.Len() == 0 {
 		return nil
 	}

@@ -43,6 +43,8 @@ const (
 	ProductChanged            Type = "product.changed"
 	VendorChanged             Type = "vendor.changed"
 	SubscriptionDisabled      Type = "subscription.disabled" // by the store: its endpoint failed too long, or is gone
+	StockAdjusted             Type = "stock.adjusted"
+	ReplenishmentDue          Type = "replenishment.due" // a scheduled run found products to be bought
 )
 
 // ErrUnknown says that this version of the code does not know the event's type or its schema version: it was written by a
@@ -126,6 +128,8 @@ var schemas = map[Type]schema{
 	ProductChanged:            of[Product](),
 	VendorChanged:             of[Vendor](),
 	SubscriptionDisabled:      of[SubscriptionEnd](),
+	StockAdjusted:             of[StockAdjustment](),
+	ReplenishmentDue:          of[ReplenishmentRun](),
 }
 
 func schemaOf(t Type) (schema, bool) {
@@ -140,6 +144,7 @@ func Types() []Type {
 		TenantChanged, ProviderChanged, RouteChanged, ProductChanged, VendorChanged,
 		OrderAmended, OrderCancelled, TaskAmended, TaskExpired, TaskHeld, TaskResumed, TaskCancelled,
 		TaskCancellationRequested, TaskCancellationRefused, TaskDelegated, TaskDelegationAnswered, SubscriptionDisabled,
+		StockAdjusted, ReplenishmentDue,
 	}
 }
 

@@ -73,6 +73,10 @@ func samples() []Event {
 		SubscriptionDisabled: &SubscriptionEnd{
 			NoticeID: "n", SubscriptionID: "s", Name: "erp", Transport: "webhook", System: "crm", Reason: "nothing but failures for 5 days",
 		},
+		StockAdjusted: &StockAdjustment{AdjustmentID: "count-1", Lines: []AdjustedStock{
+			{SKU: "A", Delta: -2, OnOrderDelta: 5, Reason: "broken"}, {SKU: "B", Counted: new(int64), Reason: "counted"},
+		}},
+		ReplenishmentDue: &ReplenishmentRun{RunID: "2026-01-31", Position: 17, Vendors: 1, Lines: 2},
 	}
 	all := make([]Event, 0, len(payloads))
 	for i, t := range Types() {

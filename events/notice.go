@@ -2,7 +2,6 @@ package events
 
 import (
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -36,8 +35,19 @@ func NoticeOf(e *Event) Notice {
 		Time: e.Time, Position: e.Position, Tenant: e.Tenant, BusinessType: e.BusinessType, TaskID: e.TaskID,
 		Provider: e.Provider, OrderVersion: e.OrderVersion, Traceparent: e.Traceparent,
 	}
-	if e.OrderID != "" {
-		n.DataRef = fmt.Sprintf("/v1/orders/%s?position=%d", e.OrderID, e.Position)
-	}
+	n.DataRef = DataRef(e.Type, e.OrderID, e.Position)
 	return n
+}
+
+// DataRef is where to read what an event is about, as of the event; empty where there is no such place.
+func DataRef(t Type, orderID string, position int64) string {
+	switch {
+	case orderID != "":
+		return "/v1/orders/" + orderID + "?position=" + strconv.FormatInt(position, 10)
+	case t == StockAdjusted:
+		return "/v1/stock?position=" + strconv.FormatInt(position, 10)
+	case t == ReplenishmentDue:
+		return "/v1/replenishment?position=" + strconv.FormatInt(position, 10)
+	}
+	return ""
 }

@@ -61,6 +61,7 @@ type queries struct {
 	cfg       Config
 	db        *sqlx.DB
 	auxiliary *auxiliary
+	stockEnd  stockEnd
 }
 
 // Routes are the read side's routes.
@@ -71,12 +72,12 @@ func Routes(cfg Config) []httpapi.Route {
 	q := &queries{cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now)}
 	everybody := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary, auth.KindOperator}
 	lists := []auth.Kind{auth.KindUser, auth.KindAuxiliary, auth.KindOperator}
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Class: httpapi.ClassList, Handler: q.listOrders},
 		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
 		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
 		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Class: httpapi.ClassList, Handler: q.listTasks},
-	}
+	}, q.stockRoutes()...)
 }
 
 func open(pool *pgxpool.Pool) *sqlx.DB { return sqlx.NewDb(stdlib.OpenDBFromPool(pool), "pgx") }

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"github.com/caarlos0/env/v11"
 
 	"github.com/orderstore/orderstore/auxiliary"
+	"github.com/orderstore/orderstore/client"
+	"github.com/orderstore/orderstore/events"
 )
 
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
@@ -21,7 +25,14 @@ type config struct {
 	MailFrom          string `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	// MailAfter is the position after which customers are told, when the auxiliary database is new although orders were
 	// handled before: nobody is told again.
-	MailAfter int64  `env:"MAIL_AFTER"`
+	MailAfter int64 `env:"MAIL_AFTER"`
+	// ReplenishmentEvery is the time between looks for products to be bought; 0: never. The event is raised through the API, with
+	// an auxiliary system's credentials.
+	ReplenishmentEvery time.Duration `env:"REPLENISHMENT_EVERY"`
+	URL                string        `env:"URL"`
+	ClientID           string        `env:"CLIENT_ID"`
+	ClientSecret       string        `env:"CLIENT_SECRET"`
+
 	LogLevel  string `env:"LOG_LEVEL"`  // info
 	LogFormat string `env:"LOG_FORMAT"` // json
 }
@@ -45,6 +56,16 @@ func (c *config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Metrics); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_METRICS %q is no HOST:PORT", c.Metrics))
 	}
+	if c.ReplenishmentEvery != 0 {
+		for _, v := range []struct{ value, name string }{{c.URL, "URL"}, {c.ClientID, "CLIENT_ID"}, {c.ClientSecret, "CLIENT_SECRET"}} {
+			if v.value == "" {
+				faults = append(faults, fmt.Errorf("ORDERSTORE_%s is not set, and ORDERSTORE_REPLENISHMENT_EVERY needs it", v.name))
+			}
+		}
+		if c.ReplenishmentEvery < auxiliary.ShortestRun {
+			faults = append(faults, fmt.Errorf("ORDERSTORE_REPLENISHMENT_EVERY is less than %v", auxiliary.ShortestRun))
+		}
+	}
 	if err := c.mail().Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))
 	}
@@ -53,4 +74,22 @@ func (c *config) Validate() error {
 
 func (c *config) mail() auxiliary.MailConfig {
 	return auxiliary.MailConfig{From: c.MailFrom, Dir: c.MailDir, SMTPURL: c.SMTPURL, QuietTo: c.MailAfter}
+}
+
+// replenishment raises events through the API, as any auxiliary system could.
+func (c *config) replenishment() (auxiliary.ReplenishmentConfig, error) {
+	if c.ReplenishmentEvery == 0 {
+		return auxiliary.ReplenishmentConfig{}, nil
+	}
+	store, err := client.New(client.Config{BaseURL: c.URL, ClientID: c.ClientID, ClientSecret: c.ClientSecret, UserAgent: "orderaux"})
+	if err != nil {
+		return auxiliary.ReplenishmentConfig{}, fmt.Errorf("ORDERSTORE_URL, _CLIENT_ID, _CLIENT_SECRET: %w", err)
+	}
+	raise := func(ctx context.Context, tenant string, run *events.ReplenishmentRun) error {
+		_, err := store.RaiseReplenishment(ctx, client.ReplenishmentRun{
+			Tenant: tenant, RunID: run.RunID, Position: run.Position, Vendors: run.Vendors, Lines: run.Lines,
+		})
+		return err
+	}
+	return auxiliary.ReplenishmentConfig{Every: c.ReplenishmentEvery, Raise: raise}, nil
 }

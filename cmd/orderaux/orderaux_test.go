@@ -199,7 +199,7 @@ func (p *place) settled() {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
 		var done bool
-		err := p.aux.QueryRow(p.t.Context(), `SELECT position = $1 AND NOT EXISTS (SELECT FROM outbox WHERE state = 'queued') FROM checkpoints`, p.last).Scan(&done)
+		err := p.aux.QueryRow(p.t.Context(), `SELECT bool_and(position = $1) AND NOT EXISTS (SELECT FROM outbox WHERE state = 'queued') FROM checkpoints`, p.last).Scan(&done)
 		return err == nil && done
 	}, testWithin, 10*time.Millisecond)
 }
@@ -251,6 +251,12 @@ func TestChaosKilledAtRandomPoints(t *testing.T) {
 	report, err := auxiliary.Verify(t.Context(), p.aux, stream.NewLog(p.write))
 	require.NoError(t, err)
 	require.True(t, report.Clean(), strings.Join(report.Details, "\n"))
+	stock, err := auxiliary.VerifyStock(t.Context(), p.aux, stream.NewLog(p.write))
+	require.NoError(t, err)
+	require.True(t, stock.Clean(), strings.Join(stock.Details, "\n"))
+	var held int64
+	require.NoError(t, p.aux.QueryRow(t.Context(), `SELECT reserved FROM stock WHERE sku = 's'`).Scan(&held))
+	require.EqualValues(t, orders, held, "no line is counted twice")
 	assert.EqualValues(t, orders, report.Orders)
 	assert.EqualValues(t, orders*3/2, report.Sent)
 	assert.Equal(t, orders*3/2, p.mails(), "one file an event")

@@ -109,10 +109,14 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	if err != nil {
 		return fmt.Errorf("jetstream: %w", err)
 	}
+	replenishment, err := cfg.replenishment()
+	if err != nil {
+		return err
+	}
 	registry := telemetry.NewRegistry()
 	p.runner, err = auxiliary.Wire(auxiliary.Deps{
 		Pool: p.aux, JS: js, Log: orderLog, Logger: p.log, Clock: time.Now, Metrics: registry,
-		Mail: cfg.mail(),
+		Mail: cfg.mail(), Replenishment: replenishment,
 	})
 	if err != nil {
 		return err

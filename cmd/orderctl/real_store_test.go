@@ -111,6 +111,7 @@ func TestImportedOrdersAreCompletedByTheSampleProvider(t *testing.T) {
 	require.Len(t, order.Timeline, len(strings.Split(strings.TrimSpace(ok(t, "--data", s.data, "watch", order.ID, "--count", fmt.Sprint(len(order.Timeline)))), "\n")))
 	require.Contains(t, ok(t, "--data", s.data, "tasks", "list", "--limit", "2"), "completed")
 	require.Contains(t, ok(t, "--data", s.data, "lag"), "order_view")
+	stockByHand(t, s)
 	reportedCapacity(t, s)
 }
 

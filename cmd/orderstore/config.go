@@ -31,6 +31,8 @@ type config struct {
 	MailDir           string        `env:"MAIL_DIR"`
 	MailFrom          string        `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	SMTPURL           string        `env:"SMTP_URL"`
+	// ReplenishmentEvery is the time between runs of dev's replenishment; 0: none.
+	ReplenishmentEvery time.Duration `env:"REPLENISHMENT_EVERY" envDefault:"24h"`
 
 	WebhookAllowedNetworks []string        `env:"WEBHOOK_ALLOWED_NETWORKS"`
 	WebhookAllowHTTP       bool            `env:"WEBHOOK_ALLOW_HTTP"`

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/orderstore/orderstore/auxiliary"
+	"github.com/orderstore/orderstore/command"
+	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
@@ -166,6 +168,7 @@ func (d *development) startSystems(ctx context.Context, cfg config) error {
 		Mail: auxiliary.MailConfig{
 			From: d.env.MailFrom, SMTPURL: d.env.SMTPURL, Dir: cmp.Or(d.env.MailDir, filepath.Join(d.options.data, "mail")),
 		},
+		Replenishment: auxiliary.ReplenishmentConfig{Every: cfg.ReplenishmentEvery, Raise: d.raise},
 	})
 	if err != nil {
 		pool.Close()
@@ -173,6 +176,16 @@ func (d *development) startSystems(ctx context.Context, cfg config) error {
 	}
 	d.systems = start(ctx, d.node.failed, &closing{worker: runner, close: pool.Close})
 	return nil
+}
+
+// raise puts the event of a replenishment run into the log.
+func (d *development) raise(ctx context.Context, tenant string, run *events.ReplenishmentRun) error {
+	fact, err := command.RaiseReplenishment(tenant, run, "")
+	if err != nil {
+		return err
+	}
+	_, err = d.node.committer.Submit(ctx, fact, nil)
+	return err
 }
 
 // tell writes where everything is.

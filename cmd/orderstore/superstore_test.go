@@ -30,13 +30,14 @@ func TestChaosSuperstore(t *testing.T) {
 	}
 	s := startSystem(t)
 	s.register("furniture", "office-supplies", "technology")
+	counts := s.stockSuperstore()
 	rejects := filepath.Join(t.TempDir(), "rejects.ndjson")
 	args := []string{"import", superstore, "--mapping", "superstore", "--data", s.data, "--rejects", rejects, "--json", "--quiet"}
 
 	importer := launch(t, nil, "orderctl", append(args, "--batch-size", "50", "--parallel", "1")...)
 	user := s.user()
 	require.Eventually(t, func() bool {
-		page, err := user.Feed(t.Context(), client.FeedRequest{After: 400, Limit: 1})
+		page, err := user.Feed(t.Context(), client.FeedRequest{After: counts.after + 400, Limit: 1})
 		return err == nil && len(page.Events) == 1
 	}, startWithin, 5*time.Millisecond)
 	require.False(t, importer.ended(), "the import is still going on")
@@ -59,6 +60,7 @@ func TestChaosSuperstore(t *testing.T) {
 	require.Zero(t, status, out)
 	s.level()
 	s.checkSuperstore()
+	s.checkForm(counts)
 	s.verified()
 }
 

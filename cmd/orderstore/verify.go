@@ -204,5 +204,18 @@ func (v *verification) verifyAuxiliary(ctx context.Context) error {
 		difference = fmt.Sprintf("%d differences, the first: %s", r.Differences, r.Details[0])
 	}
 	v.found("auxiliary", r.Position, difference, "%s at position %d: %d orders, %d notices, %d sent", r.System, r.Position, r.Orders, r.Notices, r.Sent)
+	return v.verifyStock(ctx, pool)
+}
+
+func (v *verification) verifyStock(ctx context.Context, pool *pgxpool.Pool) error {
+	r, err := auxiliary.VerifyStock(ctx, pool, v.log)
+	if err != nil {
+		return err
+	}
+	difference := ""
+	if !r.Clean() {
+		difference = fmt.Sprintf("%d differences, the first: %s", r.Differences, r.Details[0])
+	}
+	v.found("auxiliary", r.Position, difference, "%s at position %d: %d items, %d open orders", auxiliary.StockName, r.Position, r.Items, r.Orders)
 	return nil
 }
