@@ -127,6 +127,7 @@ func TestReadNodes(t *testing.T) {
 	t.Run("any write node knows what another just wrote", s.changesAnywhere)
 	t.Run("a new node is ready once it has caught up", s.newNode)
 	t.Run("a standby of a read database serves reads", s.onStandby)
+	t.Run("the auxiliary database goes away and comes back", s.withoutAuxiliary)
 	t.Run("the read database goes away and comes back", s.trouble)
 }
 
@@ -225,6 +226,7 @@ func (s *readSide) onStandby(t *testing.T) {
 	<-refused.done
 	require.Error(t, refused.err)
 	require.Contains(t, refused.out.String(), "is a standby, which takes no writes")
+	require.ErrorIs(t, migrateAll(t.Context(), config{PostgresRead: s.standby.URL("postgres")}), postgres.ErrStandbySchema)
 	base, node := on.launch(t, "query,broadcast")
 	user, behind := newClient(t, s.writes[0], s.as.User), newClient(t, base, s.as.User)
 	heard, stop := context.WithTimeout(t.Context(), startWithin)
@@ -324,6 +326,26 @@ func (s *readSide) standbyConflicts(t *testing.T, base string) {
 	lag, err := newClient(t, base, s.as.Operator).Lag(t.Context())
 	require.NoError(t, err)
 	require.NotEmpty(t, lag.Views)
+}
+
+// withoutAuxiliary: orders come without the records, and say so.
+func (s *readSide) withoutAuxiliary(t *testing.T) {
+	user := newClient(t, s.projects, s.as.User)
+	placed, err := newClient(t, s.writes[0], s.as.User).SubmitOrder(t.Context(), sampleOrder("without-auxiliary"))
+	require.NoError(t, err)
+	degraded := func() []string {
+		read, err := user.GetOrder(t.Context(), placed.ID, client.GetOptions{Position: placed.Meta.Position, Include: []string{client.IncludeAuxiliary}})
+		require.NoError(t, err)
+		return read.Degraded
+	}
+	require.Empty(t, degraded())
+	s.alter(t, `ALTER DATABASE auxiliary ALLOW_CONNECTIONS false`)
+	s.alter(t, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'auxiliary'`)
+	require.Equal(t, []string{"auxiliary"}, degraded())
+	status, parts := probe(t, s.projects)
+	require.Equal(t, http.StatusOK, status, "%v", parts)
+	s.alter(t, `ALTER DATABASE auxiliary ALLOW_CONNECTIONS true`)
+	require.Eventually(t, func() bool { return len(degraded()) == 0 }, startWithin, 50*time.Millisecond)
 }
 
 // trouble: without its database a read node says so, writes go on, and what was missed comes by itself.
