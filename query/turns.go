@@ -146,13 +146,14 @@ func (q *queries) inTurn(list func(echo.Context, auth.Identity) error) httpapi.H
 
 // ownerOf is with whom the caller shares its turns.
 func ownerOf(who auth.Identity) string {
-	switch {
-	case who.Kind == auth.KindUser:
+	switch who.Kind {
+	case auth.KindUser:
 		return "tenant " + who.Tenant
-	case who.Kind == auth.KindProvider:
+	case auth.KindProvider:
 		return "provider " + who.Provider
+	default:
+		return "client " + who.ClientID
 	}
-	return "client " + who.ClientID
 }
 
 // turn is the caller's turn, where the request has to wait for one.
