@@ -2,15 +2,20 @@ package broadcast
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/pgtest"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/migrations"
@@ -154,4 +159,43 @@ func TestAnIdentityThatIsNobodysHearsNothing(t *testing.T) {
 	require.False(t, mayHear(auth.Identity{Kind: auth.KindProvider}))
 	require.False(t, mayHear(auth.Identity{}))
 	require.True(t, mayHear(auth.Identity{Kind: auth.KindUser, Tenant: "demo"}))
+}
+
+// get asks for the feed as an HTTP client does.
+func (s *side) get(query string) (*httptest.ResponseRecorder, error) {
+	rec := httptest.NewRecorder()
+	req := httptest.NewRequestWithContext(s.t.Context(), http.MethodGet, "/v1/feed?"+query, http.NoBody)
+	return rec, s.api.feed(echo.New().NewContext(req, rec), auth.Identity{Kind: auth.KindUser, Tenant: "demo"})
+}
+
+func TestFeedReflectsThePositionAskedFor(t *testing.T) {
+	t.Parallel()
+	s := readSide(t)
+	s.tell(1, "demo", "acme")
+	s.reach("order_view", 1)
+	s.reach("timeline", 1)
+	_, err := s.get("after=0&position=2&wait=30ms")
+	require.Equal(t, fault.NotReached, fault.CodeOf(err))
+	_, err = s.get("after=0&position=x")
+	require.Equal(t, fault.BadParameter, fault.CodeOf(err))
+
+	done := make(chan *httptest.ResponseRecorder, 1)
+	go func() {
+		rec, err := s.get("after=0&position=2&wait=30s")
+		if err != nil {
+			t.Errorf("feed: %v", err)
+		}
+		done <- rec
+	}()
+	s.tell(2, "demo", "acme")
+	s.reach("timeline", 2)
+	select {
+	case rec := <-done:
+		t.Fatalf("answered before the order can be read: %s", rec.Body)
+	case <-time.After(50 * time.Millisecond):
+	}
+	s.reach("order_view", 2)
+	rec := <-done
+	require.Equal(t, "2", rec.Header().Get(httpapi.HeaderPosition))
+	require.Contains(t, rec.Body.String(), `"scanned_to":2`)
 }

@@ -64,6 +64,9 @@ type api struct {
 
 // feed answers with the party's events after a position; with none there, it waits for some.
 func (a *api) feed(c echo.Context, who auth.Identity) error {
+	if err := a.reach(c); err != nil {
+		return err
+	}
 	in, err := a.interestOf(c, who, start{}, "wait", "limit")
 	if err != nil {
 		return err
@@ -143,6 +146,9 @@ func (l *listener) await(ctx context.Context, limit int, wait time.Duration) (*p
 
 // events streams the party's events: from a position, from Last-Event-ID, or from now on.
 func (a *api) events(c echo.Context, who auth.Identity) error {
+	if err := a.reach(c); err != nil { // before "now" is looked up
+		return err
+	}
 	in, err := a.interestOf(c, who, start{now: true})
 	if err != nil {
 		return err

@@ -60,7 +60,7 @@ func (a *api) resolve(c echo.Context, s start) (int64, error) {
 }
 
 func listenerParam(name string, other []string) bool {
-	for _, known := range append(other, "after", "since", "start", "include", "types", "business_types", "subscription") {
+	for _, known := range append(other, "position", "after", "since", "start", "include", "types", "business_types", "subscription") {
 		if name == known {
 			return true
 		}

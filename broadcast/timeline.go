@@ -11,8 +11,6 @@ import (
 
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/disclose"
-	"github.com/orderstore/orderstore/internal/fault"
-	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // page is a stretch of a party's events.
@@ -94,10 +92,10 @@ func (r *reader) read(ctx context.Context, in interest, limit int, all bool) (*p
 	if err == nil && in.orders {
 		err = r.addOrders(ctx, p, in.who)
 	}
-	if postgres.IsUnavailable(err) {
-		return nil, fault.Wrap(err, fault.Unavailable, "the read side is away")
+	if err != nil {
+		return nil, away(err)
 	}
-	return p, err
+	return p, nil
 }
 
 func (r *reader) fill(ctx context.Context, p *page, in interest, limit int, all bool) error {

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,6 +24,12 @@ import (
 type Config struct {
 	// BaseURL is where the API is, such as "https://orders.example.com". Required.
 	BaseURL string
+	// ReadURLs are further addresses of the API that orders and tasks are read from instead: those of read nodes. One of them is asked until it
+	// does not answer or is behind, and then the next. Whatever they are, answers never go back in time: see AllowOlder.
+	ReadURLs []string
+	// AllowOlder lets a read be answered as of an earlier position than a former answer of this client. Without it each read of orders and
+	// tasks names the highest Order-Position that the client has seen, and the store waits until it is there.
+	AllowOlder bool
 	// ClientID and ClientSecret are the client credentials. Without them, and without AccessToken, calls carry no token.
 	ClientID, ClientSecret string
 	// Scopes are asked for with each token; none means all that the client has.
@@ -49,6 +57,10 @@ type Config struct {
 // Client talks to one order store as one party.
 type Client struct {
 	base     *url.URL
+	readers  []*url.URL
+	reader   atomic.Uint32 // which of them is asked
+	older    bool
+	seen     atomic.Int64 // the highest position of all answers
 	http     *http.Client
 	agent    string
 	timeout  time.Duration
@@ -76,8 +88,10 @@ const (
 // Validate names everything that is wrong with the configuration.
 func (c Config) Validate() error {
 	var errs []error
-	if u, err := url.Parse(c.BaseURL); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		errs = append(errs, fmt.Errorf("base URL %q is not an http or https address", c.BaseURL))
+	for _, address := range append([]string{c.BaseURL}, c.ReadURLs...) {
+		if u, err := url.Parse(address); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			errs = append(errs, fmt.Errorf("base URL %q is not an http or https address", address))
+		}
 	}
 	if (c.ClientID == "") != (c.ClientSecret == "") {
 		errs = append(errs, errors.New("client id and client secret go together"))
@@ -101,10 +115,18 @@ func New(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("client configuration: %w", err)
 	}
 	c := &Client{
-		base: base, http: cfg.HTTPClient, agent: cfg.UserAgent, timeout: cfg.Timeout, retryFor: cfg.RetryFor,
+		base: base, older: cfg.AllowOlder, http: cfg.HTTPClient, agent: cfg.UserAgent, timeout: cfg.Timeout, retryFor: cfg.RetryFor,
 		log: cfg.Logger, now: time.Now, wait: sleep, idle: streamIdle, look: subscriptionLook,
 		natsURL: cfg.NATSURL, natsOptions: cfg.NATSOptions,
 	}
+	for _, address := range cfg.ReadURLs {
+		u, err := url.Parse(strings.TrimRight(address, "/"))
+		if err != nil {
+			return nil, fmt.Errorf("client configuration: %w", err)
+		}
+		c.readers = append(c.readers, u)
+	}
+	c.reader.Store(rand.Uint32N(uint32(len(c.readers)) + 1)) //nolint:gosec // a few addresses; not all clients begin with the same
 	if c.http == nil {
 		c.http = &http.Client{Transport: ownTransport()}
 	}

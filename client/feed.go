@@ -67,6 +67,9 @@ func (c *Client) Feed(ctx context.Context, f FeedRequest) (FeedPage, error) {
 	if err != nil {
 		return page, fmt.Errorf("read feed after %s: %w", from, err)
 	}
+	for i := range page.Events {
+		c.saw(page.Events[i].Position)
+	}
 	if page.ScannedTo < from.Position { // would go round in circles
 		return page, fmt.Errorf("read feed after %s: it was scanned to %d only", from, page.ScannedTo)
 	}

@@ -13,9 +13,13 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
+
+// positionHeader is what a read asks to reflect, and what an answer reflects.
+const positionHeader = "Order-Position"
 
 // Meta is what the head of an answer said.
 type Meta struct {
@@ -51,7 +55,7 @@ func write(method string, body any, path ...string) request {
 
 func (r *request) atLeast(position int64) {
 	if position > 0 {
-		r.header.Set("Order-Position", strconv.FormatInt(position, 10))
+		r.header.Set(positionHeader, strconv.FormatInt(position, 10))
 	}
 }
 
@@ -68,7 +72,7 @@ func (c *Client) do(ctx context.Context, r request, out any) (Meta, error) {
 	var meta Meta
 	err := c.retry(ctx, func() error {
 		var err error
-		meta, err = c.attempt(ctx, r, body, out)
+		meta, err = c.ask(ctx, r, body, out)
 		return err
 	})
 	return meta, err
@@ -95,6 +99,9 @@ func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (
 	}
 	defer drain(resp.Body)
 	meta := readMeta(resp)
+	if resp.StatusCode < http.StatusBadRequest && r.path[len(r.path)-1] != "feed" { // which says how far it was scanned for this party
+		c.saw(meta.Position)
+	}
 	if resp.StatusCode == http.StatusNotModified {
 		return meta, ErrNotModified
 	}
@@ -138,7 +145,7 @@ func (c *Client) authorized(ctx context.Context, build func() (*http.Request, er
 }
 
 func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, error) {
-	u, err := c.address(r.path)
+	u, err := c.address(c.baseFor(r), r.path)
 	if err != nil {
 		return nil, err
 	}
@@ -148,8 +155,9 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 		return nil, err
 	}
 	for name, values := range r.header {
-		req.Header[name] = values
+		req.Header[name] = slices.Clone(values)
 	}
+	c.follow(r, req.Header)
 	req.Header.Set("User-Agent", c.agent)
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json, application/problem+json")
@@ -161,8 +169,8 @@ func (c *Client) newRequest(ctx context.Context, r request) (*http.Request, erro
 }
 
 // address appends segments to the base URL, each escaped whole, so that no id reaches another path than its own.
-func (c *Client) address(segments []string) (*url.URL, error) {
-	u := *c.base
+func (c *Client) address(base *url.URL, segments []string) (*url.URL, error) {
+	u := *base
 	escaped := u.EscapedPath()
 	for _, segment := range segments {
 		if segment == "" || segment == "." || segment == ".." {
@@ -273,7 +281,7 @@ func askedPause(err error) time.Duration {
 }
 
 func readMeta(resp *http.Response) Meta {
-	position, _ := strconv.ParseInt(resp.Header.Get("Order-Position"), 10, 64) // absent: 0, which asks for nothing
+	position, _ := strconv.ParseInt(resp.Header.Get(positionHeader), 10, 64) // absent: 0, which asks for nothing
 	return Meta{
 		Position: position, ETag: resp.Header.Get("ETag"), Status: resp.StatusCode,
 		Replayed: resp.Header.Get("Idempotency-Replayed") == "true",

@@ -41,6 +41,7 @@ func (c *Client) receiveStream(ctx context.Context, r *FeedRequest, hand func(Ev
 			continue
 		}
 		r.After = event.Position
+		c.saw(event.Position)
 		if !hand(event) {
 			return false, nil
 		}

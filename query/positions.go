@@ -12,6 +12,7 @@ import (
 
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -227,23 +228,30 @@ func (q *queries) fresh(c echo.Context, w wanted, limit time.Duration, views []s
 func (q *queries) timed(ctx context.Context, limit time.Duration, read func(ctx context.Context) (int64, error)) (int64, error) {
 	within, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	seen, err := read(within)
-	return seen, unavailable(ctx, err)
+	done, err := q.turn(within)
+	if err != nil {
+		return 0, unavailable(ctx, err)
+	}
+	defer done()
+	for tries := 1; ; tries++ {
+		seen, err := read(within)
+		if !postgres.IsSerializationFailure(err) || tries == conflictTries {
+			return seen, unavailable(ctx, err)
+		}
+		pause(within, conflictPause)
+	}
 }
 
-// certain is a read that found nothing, done again once the views have reached the end of the stream as it is now. A client that
-// came with a position has said what it wants to be certain of.
+// certain is a read that found nothing, done again once the views have reached the end of the stream as it is now. The position that a
+// client came with is no reason to know less: it may be of something else.
 func (q *queries) certain(c echo.Context, w wanted, limit time.Duration, views []string, read func(ctx context.Context) (int64, error)) error {
-	if w.position > 0 {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), limit)
 	defer cancel()
 	end, err := q.cfg.End(ctx)
 	if err != nil {
 		return fault.Wrap(err, fault.Unavailable, "it cannot be told now whether this exists").Retry(retryAfter)
 	}
-	if end == 0 {
+	if end <= w.position {
 		return nil
 	}
 	w.position = end

@@ -66,7 +66,8 @@ func TestNotFoundOnlyAtTheStreamsEnd(t *testing.T) {
 	w.end.Store(2)
 	w.get("demo", "/v1/orders/"+missing+"?wait=10ms").problem(http.StatusServiceUnavailable, fault.NotReached)
 	w.get("demo", "/v1/orders/"+missing+"/timeline?wait=10ms").problem(http.StatusServiceUnavailable, fault.NotReached)
-	w.get("demo", "/v1/orders/"+missing+"?position=1").problem(http.StatusNotFound, fault.NotFound)
+	w.get("demo", "/v1/orders/"+missing+"?position=1&wait=10ms").problem(http.StatusServiceUnavailable, fault.NotReached)
+	w.get("demo", "/v1/orders/"+missing+"/timeline?position=1&wait=10ms").problem(http.StatusServiceUnavailable, fault.NotReached)
 	done := make(chan answered)
 	go func() { done <- w.get("demo", "/v1/orders/"+missing+"?wait=30s") }()
 	select {

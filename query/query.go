@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jackc/puddle/v2"
@@ -61,6 +60,7 @@ type queries struct {
 	cfg       Config
 	db        *sqlx.DB
 	auxiliary *auxiliary
+	lists     *turns
 	stockEnd  stockEnd
 }
 
@@ -69,14 +69,17 @@ func Routes(cfg Config) []httpapi.Route {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	q := &queries{cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now)}
+	q := &queries{
+		cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now),
+		lists: newTurns(listTurns, ownTurns, ownWaiting),
+	}
 	everybody := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary, auth.KindOperator}
 	lists := []auth.Kind{auth.KindUser, auth.KindAuxiliary, auth.KindOperator}
 	return append([]httpapi.Route{
-		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Class: httpapi.ClassList, Handler: q.listOrders},
+		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Class: httpapi.ClassList, Handler: q.inTurn(q.listOrders)},
 		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
 		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
-		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Class: httpapi.ClassList, Handler: q.listTasks},
+		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Class: httpapi.ClassList, Handler: q.inTurn(q.listTasks)},
 	}, q.stockRoutes()...)
 }
 
@@ -109,7 +112,7 @@ func unavailable(ctx context.Context, err error) error {
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
-	case errors.Is(err, context.DeadlineExceeded) || canceledByServer(err):
+	case errors.Is(err, context.DeadlineExceeded) || postgres.IsInterrupted(err):
 		return fault.Wrap(err, fault.Unavailable, "the read side did not answer in time").Retry(retryAfter)
 	case ctx.Err() != nil:
 		return err // the client has gone
@@ -118,12 +121,6 @@ func unavailable(ctx context.Context, err error) error {
 		return fault.Wrap(err, fault.Unavailable, "the read side is away").Retry(retryAfter)
 	}
 	return err
-}
-
-// canceledByServer recognises a statement that ran into the server's own limit.
-func canceledByServer(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && pgErr.Code == "57014"
 }
 
 // holdViews keeps the tables of views from being switched until the transaction ends. It comes before the snapshot is taken: a table that

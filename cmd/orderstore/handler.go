@@ -11,6 +11,7 @@ import (
 	"github.com/orderstore/orderstore/broadcast"
 	"github.com/orderstore/orderstore/command"
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/telemetry"
@@ -32,6 +33,8 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	routes := append(httpapi.AuthRoutes(n.issuer), n.records()...)
 	if n.has(roleCommand) {
 		routes = append(routes, command.Routes(n.committer, n.clients)...)
+	} else {
+		routes = append(routes, elsewhere(command.Routes(nil, nil))...)
 	}
 	cursors, err := auth.Secret(ctx, n.write, "cursor")
 	if err != nil {
@@ -44,12 +47,28 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	}
 	if n.has(roleBroadcast) {
 		routes = append(routes, broadcast.Routes(broadcast.Deps{
-			Write: n.write, Read: n.read, Live: n.live, Cursor: httpapi.NewCursor(cursors), Now: time.Now,
+			Write: n.write, Read: n.heard, Live: n.live, Cursor: httpapi.NewCursor(cursors), Now: time.Now,
 			Guard: n.webhooks.guard, Sender: n.webhooks.sender, Changed: n.webhooks.dispatcher.Changed,
 		})...)
 	}
 	n.newAdmission().Mount(e, n.authn, append(routes, n.operations()...))
 	return e, nil
+}
+
+// elsewhere stands for the routes of a role that the node has not. Without it, a 404 would read as if there were no such order.
+func elsewhere(routes []httpapi.Route) []httpapi.Route {
+	var all []httpapi.Route
+	for _, r := range routes {
+		if r.Public { // the same on every node
+			all = append(all, r)
+			continue
+		}
+		all = append(all, httpapi.Route{Method: r.Method, Path: r.Path, Public: true, Handler: func(c echo.Context, _ auth.Identity) error {
+			c.Response().Header().Set(echo.HeaderAllow, "GET, HEAD")
+			return fault.New(fault.MethodNotAllowed, "this node only reads: send it to one with the role %s", roleCommand)
+		}})
+	}
+	return all
 }
 
 // newAdmission sheds what the node cannot take, and shows it in the metrics.

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/projection"
 )
@@ -26,6 +31,13 @@ type readiness struct {
 func (n *node) ready(c echo.Context, _ auth.Identity) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), probeWithin)
 	defer cancel()
+	asked, err := askedRoles(c.QueryParam("role"), n.roles)
+	if err != nil {
+		return err
+	}
+	about := func(roles ...role) bool {
+		return slices.ContainsFunc(roles, func(r role) bool { return slices.Contains(asked, r) })
+	}
 	r := readiness{Ready: true, Parts: map[string]string{}}
 	report := func(part, trouble string) {
 		if trouble == "" {
@@ -34,20 +46,15 @@ func (n *node) ready(c echo.Context, _ auth.Identity) error {
 		}
 		r.Ready, r.Parts[part] = false, trouble
 	}
-	if n.has(roleCommand) {
+	if about(roleCommand) {
 		report("write database", answers(ctx, n.write))
 		report("durability", troubleOf(n.guard.Safe()))
 	}
-	if n.read != nil {
-		report("read database", answers(ctx, n.read))
-	}
-	if n.relay != nil {
+	if n.relay != nil && about(roleRelay) {
 		report("relay", n.relay.Halted())
 	}
-	if n.projection != nil {
-		for _, v := range n.projection.Status() {
-			report("view "+v.View, n.viewTrouble(ctx, v))
-		}
+	if about(roleProjection, roleQuery, roleBroadcast) {
+		n.readyViews(ctx, report)
 	}
 	status := http.StatusOK
 	if !r.Ready {
@@ -57,29 +64,92 @@ func (n *node) ready(c echo.Context, _ auth.Identity) error {
 	return c.JSON(status, r)
 }
 
-// viewTrouble says why a view is not to be read from: it is stopped, or it has not caught up since it was built.
-func (n *node) viewTrouble(ctx context.Context, v projection.ViewStatus) string {
-	if v.Stopped != "" {
-		return "stopped: " + v.Stopped
+// askedRoles are the roles that a probe asks about: one of the node's, or all of them.
+func askedRoles(name string, has []role) ([]role, error) {
+	if name == "" {
+		return has, nil
 	}
-	if n.caughtUp.Load() {
+	asked := role(name)
+	if !slices.Contains(has, asked) {
+		return nil, fault.New(fault.BadParameter, "role must be one that this node has: %v", has)
+	}
+	return []role{asked}, nil
+}
+
+// readyViews says whether the read database answers and its views can be read from. Where the projector is another process, or the
+// database a standby, the views tell themselves how far they are.
+func (n *node) readyViews(ctx context.Context, report func(part, trouble string)) {
+	if pool := cmp.Or(n.read, n.heard, n.views); pool != nil {
+		report("read database", answers(ctx, pool))
+	}
+	if n.projection != nil {
+		for _, v := range n.projection.Status() {
+			report("view "+v.View, n.viewTrouble(ctx, v.View, v.Position, v.Stopped))
+		}
+		return
+	}
+	if n.read == nil {
+		return
+	}
+	known := map[string]stageLag{}
+	for _, s := range stages(ctx, n.read, selectViews, 0) {
+		known[s.Name] = s
+	}
+	for _, view := range projection.Views() {
+		v := known[view]
+		report("view "+view, n.viewTrouble(ctx, view, v.Position, v.Stopped))
+	}
+}
+
+// viewTrouble says why a view is not to be read from: it is stopped, or it has not caught up since the node started.
+func (n *node) viewTrouble(ctx context.Context, view string, position int64, stopped string) string {
+	if stopped != "" {
+		return "stopped: " + stopped
+	}
+	if n.caughtUp.has(view) {
 		return ""
 	}
 	end, err := n.end(ctx)
-	switch {
-	case err != nil:
-		return "the end of the log is not known"
-	case v.Position < end-caughtUpWithin:
-		return "catching up"
+	if err != nil {
+		return "catching up: the end of the log is not known"
 	}
-	if v.View == projection.OrderView {
-		n.caughtUp.Store(true)
+	if n.caughtUp.reached(view, position, end) {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("catching up: at %d of %d, %d behind", position, end, end-position)
 }
 
 // caughtUpWithin is how many events a view may be behind to count as caught up: under load it is never at the very end.
 const caughtUpWithin = 10_000
+
+// caughtUp is which views have caught up since the node started. A view has when it has all that there was when somebody first asked, and
+// nearly all that there is: a short log is caught up with to its end, and a long one that grows meanwhile is caught up with at last.
+// Views that fall behind later stay: reads that name a position tell.
+type caughtUp struct {
+	mu    sync.Mutex
+	goal  int64 // the end when it was first known
+	known bool
+	views map[string]bool
+}
+
+func (c *caughtUp) has(view string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.views[view]
+}
+
+func (c *caughtUp) reached(view string, position, end int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.known {
+		c.goal, c.known, c.views = end, true, map[string]bool{}
+	}
+	if position < c.goal || position < end-caughtUpWithin {
+		return false
+	}
+	c.views[view] = true
+	return true
+}
 
 func troubleOf(err error) string {
 	if err != nil {
@@ -129,6 +199,8 @@ type lagReport struct {
 const furthestBehind = `SELECT s.id::text, p.position, '' FROM subscriptions s JOIN subscription_positions p ON p.subscription_id = s.id
 WHERE s.status = 'active' ORDER BY p.position, s.id LIMIT 20`
 
+const selectViews = `SELECT view, position, stopped, generation, code FROM checkpoints ORDER BY view`
+
 func (n *node) lag(c echo.Context, _ auth.Identity) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), probeWithin)
 	defer cancel()
@@ -141,7 +213,7 @@ func (n *node) lag(c echo.Context, _ auth.Identity) error {
 		r.Stream = n.streamLag(ctx, end)
 	}
 	if n.read != nil {
-		r.Views = stages(ctx, n.read, `SELECT view, position, stopped, generation, code FROM checkpoints ORDER BY view`, end)
+		r.Views = stages(ctx, n.read, selectViews, end)
 	}
 	if n.auxiliary != nil {
 		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, stopped, 0::bigint, 0 FROM checkpoints ORDER BY system`, end)

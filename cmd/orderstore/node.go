@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,13 +38,14 @@ type node struct {
 	roles  []role
 	log    *slog.Logger
 	failed chan error
-	// caughtUp is set once the views were as far as the log, since the start.
-	caughtUp atomic.Bool
+	// caughtUp is which views were as far as the log, since the start.
+	caughtUp caughtUp
 
 	registry  *prometheus.Registry
 	write     *pgxpool.Pool // the primary
 	views     *pgxpool.Pool // the read database, for the projector
 	read      *pgxpool.Pool // the read database, for queries
+	heard     *pgxpool.Pool // the read database, for those who listen
 	auxiliary *pgxpool.Pool
 	ledger    *pgxpool.Pool // the primary, for what webhooks were delivered
 	nats      *nats.Conn
@@ -120,6 +120,10 @@ func (n *node) open(ctx context.Context) error {
 		{&n.read, n.cfg.PostgresRead, n.has(roleQuery, roleBroadcast), postgres.PoolConfig{
 			Name: "orderstore-query", MaxConns: 16, StatementTimeout: 10 * time.Second,
 		}},
+		// Listeners who are far behind read long stretches: they keep no connection from reads.
+		{&n.heard, n.cfg.PostgresRead, n.has(roleBroadcast), postgres.PoolConfig{
+			Name: "orderstore-broadcast", MaxConns: 8, StatementTimeout: 10 * time.Second,
+		}},
 		{&n.auxiliary, n.cfg.PostgresAuxiliary, n.cfg.PostgresAuxiliary != "" && n.has(roleCommand, roleQuery), postgres.PoolConfig{
 			Name: "orderstore-auxiliary", MaxConns: 8, StatementTimeout: 5 * time.Second,
 		}},
@@ -133,9 +137,28 @@ func (n *node) open(ctx context.Context) error {
 		}
 		*db.pool = pool
 	}
+	if err := n.writable(ctx); err != nil {
+		return err
+	}
 	n.guard = postgres.NewGuard(postgres.GuardConfig{Pool: n.write, Every: n.cfg.DurabilityEvery, Logger: n.log})
 	if err := n.guard.Look(ctx); err != nil && (n.has(roleCommand) || !errors.Is(err, postgres.ErrUnsafeSettings)) {
 		return err
+	}
+	return nil
+}
+
+// writable refuses to project into a database that takes no writes.
+func (n *node) writable(ctx context.Context) error {
+	if n.views == nil {
+		return nil
+	}
+	standby, err := postgres.InRecovery(ctx, n.views)
+	if err != nil {
+		return err
+	}
+	if standby {
+		return errors.New("the read database (ORDERSTORE_POSTGRES_READ) is a standby, which takes no writes: " +
+			"serve the role projection on its primary, and here --roles query or query,broadcast")
 	}
 	return nil
 }
@@ -208,7 +231,7 @@ func (n *node) startViews(ctx context.Context) error {
 		workers = append(workers, n.poller)
 	}
 	if n.has(roleBroadcast) {
-		n.live = broadcast.NewLive(n.read, n.viewTips[projection.Timeline], n.log)
+		n.live = broadcast.NewLive(n.heard, n.viewTips[projection.Timeline], n.log)
 		workers = append(workers, n.live)
 		if err := n.openWebhooks(ctx); err != nil {
 			return err
@@ -267,7 +290,7 @@ func (n *node) stop(inOrder bool) {
 	}
 	stopCrew(n.viewing)
 	stopCrew(n.basis)
-	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.auxiliary, n.ledger} {
+	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.heard, n.auxiliary, n.ledger} {
 		if pool != nil {
 			n.bounded(ctx, "pool", pool.Close)
 		}

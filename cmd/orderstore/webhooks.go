@@ -76,7 +76,7 @@ func (n *node) openWebhooks(ctx context.Context) error {
 		return err
 	}
 	n.webhooks = &webhooks{guard: guard, sender: sender, dispatcher: broadcast.NewDispatcher(broadcast.DispatcherConfig{
-		Write: n.ledger, Read: n.read, Live: n.live, Sender: sender, Schedule: schedule, Now: time.Now, Logger: n.log, Registerer: n.registry,
+		Write: n.ledger, Read: n.heard, Live: n.live, Sender: sender, Schedule: schedule, Now: time.Now, Logger: n.log, Registerer: n.registry,
 		DisableAfter: n.cfg.WebhookDisableAfter, Retention: n.cfg.WebhookRetention,
 	})}
 	return nil

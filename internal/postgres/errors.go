@@ -24,6 +24,7 @@ const (
 	codeDeadlock            = "40P01"
 	codeInvalidPassword     = "28P01"
 	codeDuplicateDatabase   = "42P04"
+	codeQueryCanceled       = "57014"
 	codeTooManyConnections  = "53300"
 	classConnection         = "08"
 	classOperatorIntervened = "57P"
@@ -46,6 +47,13 @@ func IsUniqueViolation(err error, constraint string) bool {
 func IsSerializationFailure(err error) bool {
 	pgErr, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pgErr.Code == codeSerialization || pgErr.Code == codeDeadlock)
+}
+
+// IsInterrupted tells whether the server gave up a statement that had nothing wrong: at its time limit, in a deadlock, or, on a standby, because
+// it kept what came from the primary waiting for too long. A read may do better later.
+func IsInterrupted(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pgErr.Code == codeQueryCanceled || IsSerializationFailure(err))
 }
 
 // IsUnavailable tells whether err says that the server could not be reached, was going away, was not taking

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -22,8 +23,12 @@ const (
 	migrateLockAttempts      = 600
 )
 
+// ErrStandbySchema is wrapped by the error of Migrate when the database is a standby whose primary has not been migrated.
+var ErrStandbySchema = errors.New("the primary of this standby is not migrated")
+
 // Migrate brings the database at url to the newest migration in dir of fsys. Several processes may call it at once:
-// a session advisory lock lets one through, and the others find nothing left to do.
+// a session advisory lock lets one through, and the others find nothing left to do. A standby gets its schema from its primary: there
+// Migrate only looks whether it has.
 func Migrate(ctx context.Context, url string, fsys fs.FS, dir string) (err error) {
 	cc, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -42,6 +47,13 @@ func Migrate(ctx context.Context, url string, fsys fs.FS, dir string) (err error
 	provider, err := migrationProvider(db, fsys, dir)
 	if err != nil {
 		return fmt.Errorf("read migrations of database %s: %w", cc.Database, err)
+	}
+	standby, err := inRecovery(db.QueryRowContext(ctx, selectInRecovery))
+	if err != nil {
+		return fmt.Errorf("migrate database %s: %w", cc.Database, err)
+	}
+	if standby {
+		return checkStandby(ctx, provider, cc.Database)
 	}
 	if err := checkVersion(ctx, provider, cc.Database); err != nil {
 		return err
@@ -85,4 +97,23 @@ func faultyFile(err error) string {
 		return ""
 	}
 	return " with " + partial.Failed.Source.Path
+}
+
+// checkStandby only reads. A standby without any migration has no table of them either, and none can be made there.
+func checkStandby(ctx context.Context, provider *goose.Provider, database string) error {
+	current, known, err := provider.GetVersions(ctx)
+	pgErr, refused := errors.AsType[*pgconn.PgError](err)
+	if refused = refused && pgErr.Code == codeReadOnlyTransaction; refused {
+		err = nil
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("read migration version of database %s: %w", database, err)
+	case refused, current < known:
+		return sentence(ErrStandbySchema, "database %s is a standby at migration %d, this binary needs %d: run orderstore migrate on its primary first",
+			database, current, known)
+	case current > known:
+		return checkVersion(ctx, provider, database)
+	}
+	return nil
 }

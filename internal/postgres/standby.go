@@ -8,7 +8,23 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
+
+const selectInRecovery = `SELECT pg_is_in_recovery()`
+
+// InRecovery tells whether the server is a standby: it takes no writes, and what is read there is as its primary was some time ago.
+func InRecovery(ctx context.Context, pool *pgxpool.Pool) (bool, error) {
+	return inRecovery(pool.QueryRow(ctx, selectInRecovery))
+}
+
+func inRecovery(row interface{ Scan(into ...any) error }) (standby bool, err error) {
+	if err := row.Scan(&standby); err != nil {
+		return false, fmt.Errorf("ask whether the server is a standby: %w", err)
+	}
+	return standby, nil
+}
 
 // StartStandby makes a copy of a running primary, unless cfg.Dir holds one, and starts it as a standby that follows it. Databases of
 // cfg are of no effect. The primary waits for it where its synchronous_standby_names say so; its name there is its directory's.
