@@ -1,35 +1,49 @@
 package auxiliary
 
 import (
-	"os"
+	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/orderstore/orderstore/events"
+	"golang.org/x/text/unicode/norm"
 )
 
-func worldInvoice() *Invoice {
-	line := func(sku, name string) billLine {
-		return billLine{LineID: sku, SKU: sku, Name: name, Quantity: 2, UnitPrice: 123450, Net: 246900, Tax: 24690, Total: 271590}
-	}
-	return &Invoice{
-		Number: "INV-000001", Kind: invoiceRecord, Date: noon(), Seller: InvoiceSeller{Tenant: "demo", Name: "茶の店 Teahouse"},
-		OrderID: "0197f3a0-0000-7000-8000-000000000001", Channel: "web", ExternalRef: "W-1", Currency: "KWD", MinorDigits: 3,
-		Customer: &events.Customer{Name: "محمد الأحمد", Address: &events.Address{Line1: "شارع السلام 12", City: "الكويت", Country: "KW"}},
-		Lines: []billLine{
-			line("zh-1", "王小明的发票与龍井茶葉"), line("ja-1", "東京の紅茶カップ"), line("ar-1", "فنجان قهوة (كبير) 250 مل"),
-			line("he-1", "כוס קפה גדולה"), line("th-1", "ถ้วยชาน้ำผึ้งที่สวยงาม"), line("ko-1", "한국 녹차 잔"), line("la-1", "Crème brûlée – Łódź, Ελλάδα, Чай"),
-			line("mix", "Cup كوب 杯 <script>alert(1)</script> 🎁"), line("long", "Extraordinarily long product name that has to be wrapped somewhere in the middle of it Donaudampfschifffahrtsgesellschaftskapitän"),
-		},
-		Shipping: 5000, Net: 2222100, Tax: 222210, Total: 2449310,
-	}
-}
-
-func TestLook(t *testing.T) {
+// What is written on paper is, character by character, what was given: in the order in which it is seen, with a shape of some
+// font for each. The expectations were seen on a picture of the page.
+func TestTextIsSetAsItIsRead(t *testing.T) {
+	t.Parallel()
 	faces, err := loadTypefaces()()
 	require.NoError(t, err)
-	b, err := pdfOf(worldInvoice(), faces)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile("/tmp/w/inv/look.pdf", b, 0o600))
+	set := newTypesetter(faces)
+	for given, seen := range map[string]string{
+		"王小明的发票与龍井茶葉":              "王小明的发票与龍井茶葉",
+		"東京の紅茶カップ":                 "東京の紅茶カップ",
+		"한국 녹차 잔":                  "한국 녹차 잔",
+		"ถ้วยชา":                   "ถ้วยชา",
+		"Crème brûlée Łódź Чай Ελ": "Crème brûlée Łódź Чай Ελ",
+		"כוס קפה":                  "הפק סוכ",
+		"سلام":                     "مﻼﺳ", // initial seen, lam and alef as one, meem by itself
+		"كوب (كبير) 250":           "250 (ﺮﻴﺒﻛ) بﻮﻛ",
+		"Cup كوب 杯":                "Cup بﻮﻛ 杯",
+		"🎁":                        "□",
+	} {
+		lines := set.lines(given, bodySize, 400)
+		require.Len(t, lines, 1)
+		var text strings.Builder
+		for _, p := range lines[0].pieces {
+			text.WriteString(string(p.text))
+			for _, r := range p.text {
+				id, ok := p.face.font.NominalGlyph(r)
+				assert.True(t, ok && id != 0, "%q of %q has no glyph in %s", r, given, p.face.name)
+			}
+		}
+		assert.Equal(t, norm.NFC.String(seen), norm.NFC.String(text.String()), given)
+		assert.Positive(t, lines[0].width)
+	}
+	wrapped := set.lines(strings.Repeat("杯", 50)+strings.Repeat("x", 80), bodySize, 100)
+	require.Greater(t, len(wrapped), 5)
+	for _, line := range wrapped {
+		assert.LessOrEqual(t, line.width, 100.5)
+	}
 }

@@ -42,7 +42,7 @@ type typefaces []*typeface
 func loadTypefaces() func() (typefaces, error) {
 	return sync.OnceValues(func() (typefaces, error) {
 		all := typefaces{{name: "sans", data: dejavusans.TTF}}
-		for _, name := range []string{"DroidSansFallbackFull", "NotoSansThai-Regular"} {
+		for _, name := range []string{"DroidSansFallbackFull", "NanumSquareR", "NotoSansThai-Regular"} {
 			data, err := unpackFont(name)
 			if err != nil {
 				return nil, err
@@ -205,28 +205,43 @@ func (t *typesetter) place(runes []rune, line shaping.Line) textLine {
 	return out
 }
 
-// runeOf gives the character that makes the PDF draw a run's n-th glyph: its own one, or that of the shape that it got.
+// runeOf gives the character that makes the PDF draw a run's n-th glyph: its own one, or that of the shape that it got. A shape
+// that no character asks for is drawn as the usual one of what is left of its cluster.
 func runeOf(face *typeface, runes []rune, run *shaping.Output, n int) rune {
+	if r, ok := direct(face, runes, run, n); ok {
+		return r
+	}
+	g := &run.Glyphs[n]
+	left := slices.Clone(runes[g.TextIndex() : g.TextIndex()+g.RunesCount()])
+	if run.Direction == di.DirectionRTL {
+		slices.Reverse(left)
+	}
+	others := 0 // shapes of this cluster before this one that have the same trouble
+	for i := range run.Glyphs {
+		if run.Glyphs[i].TextIndex() != g.TextIndex() {
+			continue
+		}
+		r, ok := direct(face, runes, run, i)
+		if at := slices.Index(left, r); ok && at >= 0 {
+			left = slices.Delete(left, at, at+1)
+		} else if !ok && i < n {
+			others++
+		}
+	}
+	if others < len(left) {
+		return left[others]
+	}
+	return runes[g.TextIndex()]
+}
+
+func direct(face *typeface, runes []rune, run *shaping.Output, n int) (rune, bool) {
 	g := &run.Glyphs[n]
 	own := runes[g.TextIndex()]
 	if id, ok := run.Face.NominalGlyph(own); ok && id == g.GlyphID {
-		return own
+		return own, true
 	}
-	if r, ok := face.runes[g.GlyphID]; ok {
-		return r
-	}
-	if g.GlyphsCount() != g.RunesCount() {
-		return own
-	}
-	// A shape that no character asks for: the character is drawn in its usual one.
-	within := 0
-	for before := n - 1; before >= 0 && run.Glyphs[before].TextIndex() == g.TextIndex(); before-- {
-		within++
-	}
-	if run.Direction == di.DirectionRTL {
-		within = g.RunesCount() - 1 - within
-	}
-	return runes[g.TextIndex()+within]
+	r, ok := face.runes[g.GlyphID]
+	return r, ok
 }
 
 func points(v fixed.Int26_6) float64 { return float64(v) / 64 }
