@@ -43,7 +43,7 @@ type RouteDeps struct {
 
 // Routes are the routes by which outside systems store their records, and users read what our own systems made.
 func Routes(deps RouteDeps) []httpapi.Route {
-	return slices.Concat(recordRoutes(deps), invoiceRoutes(deps))
+	return slices.Concat(recordRoutes(deps), invoiceRoutes(deps), customerRoutes(deps))
 }
 
 func recordRoutes(deps RouteDeps) []httpapi.Route {

@@ -83,7 +83,7 @@ func Wire(deps Deps) (*Runner, error) {
 		return nil, err
 	}
 	return New(Config{
-		Pool: deps.Pool, Systems: []System{notices, NewInvoices()}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
+		Pool: deps.Pool, Systems: []System{notices, NewInvoices(), NewLoyalty(), NewProfiles()}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
 		QuietTo: deps.Mail.QuietTo, Pace: pace,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{
