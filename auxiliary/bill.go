@@ -154,15 +154,6 @@ func (b *orderBill) total() int64 {
 	return sum
 }
 
-// ordered is what is to be paid for all of it.
-func (b *orderBill) ordered() int64 {
-	sum := b.Shipping
-	for i := range b.Lines {
-		sum += b.Lines[i].Total
-	}
-	return sum
-}
-
 // share is amount x part / whole, rounded half up. The product may need more than 64 bits.
 func share(amount, part, whole int64) int64 {
 	if part == whole {

@@ -111,8 +111,8 @@ func TestImportedOrdersAreCompletedByTheSampleProvider(t *testing.T) {
 	require.Len(t, order.Timeline, len(strings.Split(strings.TrimSpace(ok(t, "--data", s.data, "watch", order.ID, "--count", fmt.Sprint(len(order.Timeline)))), "\n")))
 	require.Contains(t, ok(t, "--data", s.data, "tasks", "list", "--limit", "2"), "completed")
 	require.Contains(t, ok(t, "--data", s.data, "lag"), "order_view")
-	invoicedCustomer(t, s, order)
 	reportedCapacity(t, s)
+	invoicedCustomer(t, s, order)
 }
 
 // invoicedCustomer reads the completed order's invoice and its customer's profile.
