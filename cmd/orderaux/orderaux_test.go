@@ -199,7 +199,7 @@ func (p *place) settled() {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
 		var done bool
-		err := p.aux.QueryRow(p.t.Context(), `SELECT position = $1 AND NOT EXISTS (SELECT FROM outbox WHERE state = 'queued') FROM checkpoints`, p.last).Scan(&done)
+		err := p.aux.QueryRow(p.t.Context(), `SELECT bool_and(position = $1) AND NOT EXISTS (SELECT FROM outbox WHERE state = 'queued') FROM checkpoints`, p.last).Scan(&done)
 		return err == nil && done
 	}, testWithin, 10*time.Millisecond)
 }
