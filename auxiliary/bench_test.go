@@ -58,3 +58,21 @@ func BenchmarkStock(b *testing.B) {
 	h.reached(r, StockName, h.position)
 	b.ReportMetric(float64(h.position)/b.Elapsed().Seconds(), "events/s")
 }
+
+// BenchmarkFolds tells what a transaction of 500 events costs each system that only keeps records.
+func BenchmarkFolds(b *testing.B) {
+	for _, system := range Folds() {
+		b.Run(system.Name(), func(b *testing.B) {
+			h := newHouse(b)
+			all := trade(1, b.N/4+1)
+			for rest := all; len(rest) > 0; rest = rest[min(1000, len(rest)):] {
+				h.append(rest[:min(1000, len(rest))]...)
+			}
+			r := h.runner(Pace{}, system)
+			b.ResetTimer()
+			start(b, r)
+			h.reached(r, system.Name(), h.position)
+			b.ReportMetric(float64(h.position)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}

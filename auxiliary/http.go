@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -40,8 +41,12 @@ type RouteDeps struct {
 	Now    func() time.Time
 }
 
-// Routes are the routes by which outside systems store their records.
+// Routes are the routes by which outside systems store their records, and users read what our own systems made.
 func Routes(deps RouteDeps) []httpapi.Route {
+	return slices.Concat(recordRoutes(deps), invoiceRoutes(deps), customerRoutes(deps))
+}
+
+func recordRoutes(deps RouteDeps) []httpapi.Route {
 	return []httpapi.Route{{
 		Method: http.MethodPut, Path: "/v1/orders/:id/auxiliary/:system/:record_id",
 		Scope: auth.ScopeAuxiliaryWrite, Kinds: []auth.Kind{auth.KindAuxiliary},

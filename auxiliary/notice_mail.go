@@ -171,11 +171,16 @@ func (m *mailer) message(position int64, orderID string, n *noticeMail) (*gomail
 
 // amount writes minor units as people do: 123450 USD is "1234.50 USD".
 func amount(minor int64, currency string) string {
-	digits := 0
-	if c := money.GetCurrency(currency); c != nil {
-		digits = c.Fraction
-	}
+	digits := minorDigits(currency)
 	return decimal.New(minor, -int32(digits)).StringFixed(int32(digits)) + " " + currency //nolint:gosec // at most four digits
+}
+
+// minorDigits is how many digits of an amount come after the point: 2 for USD, 0 for JPY, 3 for KWD (ISO 4217).
+func minorDigits(currency string) int {
+	if c := money.GetCurrency(currency); c != nil {
+		return c.Fraction
+	}
+	return 0
 }
 
 // clean makes a customer's text fit for one line of a mail: no control characters, no overrides of the writing direction, not

@@ -136,21 +136,21 @@ func saveStock(ctx context.Context, tx pgx.Tx, book *stockBook) error {
 		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.sku, b.sku))
 	})
 	if _, err := tx.Exec(ctx, upsertStock,
-		column(changed, func(i *stockItem) string { return i.tenant }), column(changed, func(i *stockItem) string { return i.sku }),
-		column(changed, func(i *stockItem) string { return i.name }), column(changed, func(i *stockItem) string { return i.vendorID }),
-		column(changed, func(i *stockItem) int64 { return i.reorderLevel }), column(changed, func(i *stockItem) int64 { return i.targetLevel }),
-		column(changed, func(i *stockItem) bool { return i.discontinued }), column(changed, func(i *stockItem) bool { return i.listed }),
-		column(changed, func(i *stockItem) bool { return i.adjusted }), column(changed, func(i *stockItem) int64 { return i.onHand }),
-		column(changed, func(i *stockItem) int64 { return i.reserved }), column(changed, func(i *stockItem) int64 { return i.sold }),
-		column(changed, func(i *stockItem) int64 { return i.received }), column(changed, func(i *stockItem) int64 { return i.onOrder }),
-		column(changed, func(i *stockItem) int64 { return i.position }),
+		columnOf(changed, func(i *stockItem) string { return i.tenant }), columnOf(changed, func(i *stockItem) string { return i.sku }),
+		columnOf(changed, func(i *stockItem) string { return i.name }), columnOf(changed, func(i *stockItem) string { return i.vendorID }),
+		columnOf(changed, func(i *stockItem) int64 { return i.reorderLevel }), columnOf(changed, func(i *stockItem) int64 { return i.targetLevel }),
+		columnOf(changed, func(i *stockItem) bool { return i.discontinued }), columnOf(changed, func(i *stockItem) bool { return i.listed }),
+		columnOf(changed, func(i *stockItem) bool { return i.adjusted }), columnOf(changed, func(i *stockItem) int64 { return i.onHand }),
+		columnOf(changed, func(i *stockItem) int64 { return i.reserved }), columnOf(changed, func(i *stockItem) int64 { return i.sold }),
+		columnOf(changed, func(i *stockItem) int64 { return i.received }), columnOf(changed, func(i *stockItem) int64 { return i.onOrder }),
+		columnOf(changed, func(i *stockItem) int64 { return i.position }),
 	); err != nil {
 		return fmt.Errorf("store stock: %w", err)
 	}
 	return nil
 }
 
-func column[T any](items []*stockItem, of func(*stockItem) T) []T {
+func columnOf[T any](items []*stockItem, of func(*stockItem) T) []T {
 	all := make([]T, len(items))
 	for i, item := range items {
 		all[i] = of(item)

@@ -49,3 +49,35 @@ func TestVerifyBeforeTheFirstRun(t *testing.T) {
 	h.append(placed(nil))
 	assert.Equal(t, Report{System: NoticesName}, h.verified())
 }
+
+func TestVerifyFoldFindsDifferences(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.append(trade(9, 12)...)
+	r := h.runner(quick(), Folds()...)
+	stop := start(t, r)
+	for _, s := range Folds() {
+		h.reached(r, s.Name(), h.position)
+	}
+	stop()
+	for _, system := range Folds() {
+		report, err := VerifyFold(t.Context(), h.aux, h.log, system)
+		require.NoError(t, err)
+		require.True(t, report.Clean(), "%v", report.Details)
+	}
+	for _, c := range []struct {
+		system System
+		damage string
+	}{
+		{NewInvoices(), `UPDATE records SET payload = payload || '\x20' WHERE system = 'invoice'`},
+		{NewLoyalty(), `DELETE FROM loyalty_points`},
+		{NewProfiles(), `UPDATE customer_orders SET customer_id = NULL`},
+	} {
+		_, err := h.aux.Exec(t.Context(), c.damage)
+		require.NoError(t, err)
+		report, err := VerifyFold(t.Context(), h.aux, h.log, c.system)
+		require.NoError(t, err)
+		assert.False(t, report.Clean(), c.damage)
+	}
+	assert.Zero(t, h.count(`SELECT count(*) FROM pg_class WHERE relname = 'invoices' AND relpersistence = 't'`), "nothing temporary stays")
+}

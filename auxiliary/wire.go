@@ -90,7 +90,7 @@ func Wire(deps Deps) (*Runner, error) {
 		return nil, fmt.Errorf("replenishment: %w", err)
 	}
 	return New(Config{
-		Pool: deps.Pool, Systems: []System{notices, wireStock(deps)}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
+		Pool: deps.Pool, Systems: []System{notices, wireStock(deps), NewInvoices(), NewLoyalty(), NewProfiles()}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
 		QuietTo: deps.Mail.QuietTo, Pace: pace,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{

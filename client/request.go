@@ -21,6 +21,9 @@ import (
 // positionHeader is what a read asks to reflect, and what an answer reflects.
 const positionHeader = "Order-Position"
 
+// maxDocument is the most of a printed document that is read, in bytes.
+const maxDocument = 64 << 20
+
 // Meta is what the head of an answer said.
 type Meta struct {
 	// Position is the Order-Position header: the answer reflects the log up to there. Pass it to a read to be sure that the
@@ -109,6 +112,12 @@ func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (
 		return meta, readProblem(resp, c.now())
 	}
 	if out == nil || resp.StatusCode == http.StatusNoContent {
+		return meta, nil
+	}
+	if raw, ok := out.(*[]byte); ok { // a document of another form, to be handed on as it is
+		if *raw, err = io.ReadAll(io.LimitReader(resp.Body, maxDocument)); err != nil {
+			return meta, &cutAnswer{err}
+		}
 		return meta, nil
 	}
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {

@@ -113,6 +113,40 @@ func TestImportedOrdersAreCompletedByTheSampleProvider(t *testing.T) {
 	require.Contains(t, ok(t, "--data", s.data, "lag"), "order_view")
 	stockByHand(t, s)
 	reportedCapacity(t, s)
+	invoicedCustomer(t, s, order)
+}
+
+// invoicedCustomer reads the completed order's invoice and its customer's profile.
+func invoicedCustomer(t *testing.T, s *store, order client.Order) {
+	t.Helper()
+	var invoice client.Invoice
+	require.Eventually(t, func() bool {
+		r := orderctl(t.Context(), nil, "--data", s.data, "invoice", order.ID)
+		return r.err == nil && json.Unmarshal([]byte(r.out), &invoice) == nil
+	}, 30*time.Second, 50*time.Millisecond)
+	require.Equal(t, order.Total, invoice.Total)
+	require.Regexp(t, `^INV-\d{6}$`, invoice.Number)
+	file := filepath.Join(t.TempDir(), "invoice")
+	ok(t, "--data", s.data, "invoice", order.ID, "--pdf", file+".pdf", "--html", file+".html")
+	for name, says := range map[string]string{".pdf": "%PDF-", ".html": invoice.Number} {
+		b, err := os.ReadFile(file + name)
+		require.NoError(t, err)
+		require.Contains(t, string(b), says)
+	}
+	require.Error(t, orderctl(t.Context(), nil, "--data", s.data, "invoice", order.ID, "--credit-note").err)
+
+	buyer := `{"channel":"pos","external_ref":"buyer","business_type":"retail.erp","currency":"EUR","lines":[{"sku":"F","quantity":1,"unit_price":900}],` +
+		`"customer":{"name":"Ann","email":"Ann@Example.com","phone":"+49 30 901820"}}`
+	require.NoError(t, orderctl(t.Context(), strings.NewReader(buyer), "--data", s.data, "submit", "-").err)
+	var found []client.CustomerProfile
+	require.Eventually(t, func() bool {
+		r := orderctl(t.Context(), nil, "--data", s.data, "customers", "find", "--email", "ann@example.com")
+		return r.err == nil && json.Unmarshal([]byte(r.out), &found) == nil && len(found) == 1
+	}, 30*time.Second, 50*time.Millisecond)
+	var same client.CustomerProfile
+	require.NoError(t, json.Unmarshal([]byte(ok(t, "--data", s.data, "customers", "get", found[0].ID)), &same))
+	require.Equal(t, int64(900), same.Totals[0].Total)
+	require.Equal(t, "pos", same.Channels[0].Channel)
 }
 
 // reportedCapacity submits orders until one is routed by what the sample provider reported of itself: that it takes as many tasks

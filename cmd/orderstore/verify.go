@@ -204,6 +204,17 @@ func (v *verification) verifyAuxiliary(ctx context.Context) error {
 		difference = fmt.Sprintf("%d differences, the first: %s", r.Differences, r.Details[0])
 	}
 	v.found("auxiliary", r.Position, difference, "%s at position %d: %d orders, %d notices, %d sent", r.System, r.Position, r.Orders, r.Notices, r.Sent)
+	for _, system := range auxiliary.Folds() {
+		r, err := auxiliary.VerifyFold(ctx, pool, v.log, system)
+		if err != nil {
+			return err
+		}
+		difference := ""
+		if !r.Clean() {
+			difference = fmt.Sprintf("%d differences, the first: %s", r.Differences, r.Details[0])
+		}
+		v.found("auxiliary", r.Position, difference, "%s at position %d: %d orders equal a fresh fold", r.System, r.Position, r.Orders)
+	}
 	return v.verifyStock(ctx, pool)
 }
 
