@@ -37,7 +37,12 @@ func TestOrdersAreFoundByWhatTheyHaveNow(t *testing.T) {
 	}
 	low, high := order.Total, order.Total+1
 	for _, filter := range []client.OrderFilter{
-		{SKU: "B-2"}, {Provider: s.as.Provider.Provider}, {Customer: "MING@example.com"}, {Customer: "阿明 😀"}, {Region: "default"}, {Text: "pen", SKU: "A-1"},
+		{SKU: "B-2"},
+		{Provider: s.as.Provider.Provider},
+		{Customer: "MING@example.com"},
+		{Customer: "阿明 😀"},
+		{Region: "default"},
+		{Text: "pen", SKU: "A-1"},
 		{Channels: []string{"web", "app"}, Currency: "EUR", TotalMin: &low, TotalMax: &low},
 	} {
 		require.True(t, found(filter, order.Meta.Position), "%+v", filter)
