@@ -105,6 +105,8 @@ func TestAFilteredPageTouchesFewRows(t *testing.T) {
 		"common provider": {tenant: "demo", provider: "acme"},
 		"SKU":             {tenant: "demo", sku: "S-3"},
 		"nothing":         {tenant: "demo", sku: "S-99"},
+		"all":             {tenant: "demo"},
+		"all of a small":  {tenant: "other"},
 		"small tenant":    {tenant: "other", provider: "acme"},
 		"two channels":    {tenant: "demo", channels: []string{"web", "rare"}},
 	} {
