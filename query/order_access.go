@@ -12,6 +12,7 @@ import (
 type access struct {
 	by     byFacet // whose orders are gone through; its kind is empty where none is
 	status bool    // the orders of each status are gone through
+	walk   bool    // all orders are gone through in the order of the list, and each is asked for its facets: most have them
 	gather bool    // all orders of by are read and sorted: there are few, and they do not lie in the order of the list
 }
 
@@ -48,7 +49,7 @@ func (f filter) accessOf(ctx context.Context, db sqlx.QueryerContext, s sorting)
 	case counts[least] < fewOrders:
 		return access{by: facets[least], gather: true}, nil
 	}
-	return access{}, nil
+	return access{walk: true}, nil
 }
 
 // count gives how many orders there are of each kind, and of the statuses last; fewOrders stands for more.
@@ -113,6 +114,7 @@ func (f filter) source(st *statement, a access, s sorting, after *place, limit i
 		each := "SELECT " + columns + " FROM order_view v WHERE " + st.conditions() + s.by("v") + " LIMIT " + n
 		return "SELECT v.* FROM unnest(" + st.arg(f.status) + "::text[]) AS k (status), LATERAL (" + each + ") v" + s.by("v") + " LIMIT " + n
 	}
+	st.probe = a.walk
 	f.bind(st, s, after)
 	return "SELECT " + columns + " FROM order_view v WHERE " + st.conditions() + s.by("v") + " LIMIT " + n
 }

@@ -146,6 +146,7 @@ type place struct {
 type statement struct {
 	where []string
 	args  []any
+	probe bool // facets are looked up order by order, never joined
 }
 
 // bind adds a condition; each %s in it stands for one of the values.
@@ -202,9 +203,13 @@ func (f filter) bindWithout(kind string, st *statement) {
 			st.bind("v."+in.column+" = ANY (%s)", in.values)
 		}
 	}
+	fence := ""
+	if st.probe {
+		fence = " OFFSET 0" // keeps it from being made a join
+	}
 	for _, has := range f.sets() {
 		if has.kind != kind {
-			st.bind("EXISTS (SELECT FROM order_facets f WHERE f.facet = %s AND f.placed_at = v.placed_at AND f.id = v.id)",
+			st.bind("EXISTS (SELECT FROM order_facets f WHERE f.facet = %s AND f.placed_at = v.placed_at AND f.id = v.id"+fence+")",
 				searchtext.Facet(f.tenant, has.kind, has.value))
 		}
 	}
