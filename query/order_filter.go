@@ -24,7 +24,6 @@ func orderStatuses() []string {
 const (
 	maxReference = 256 // characters of an external_ref
 	maxText      = 200 // characters of a text to search for
-	maxSKU       = 256 // characters
 	maxCustomer  = 320 // characters of a name, an email address or a telephone number
 	maxValues    = 20  // of a parameter that may be given several times
 )
