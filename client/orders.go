@@ -44,11 +44,14 @@ func (c *Client) SubmitOrder(ctx context.Context, order OrderSubmission, options
 const (
 	IncludeAuxiliary = "auxiliary"
 	IncludeTimeline  = "timeline"
+	IncludeCatalog   = "catalog"
 )
 
 // GetOptions are what one order is asked with; the zero value asks for the order as it is.
 type GetOptions struct {
 	Include []string
+	// Fields leaves out all else of the order: "id", "lines.sku". None: everything comes.
+	Fields []string
 	// Position makes the answer reflect at least this position of the log; the store waits for it.
 	Position int64
 	// IfNoneMatch is the ETag of a version that is known; GetOrder then returns ErrNotModified where it is still the newest.
@@ -61,6 +64,9 @@ func (c *Client) GetOrder(ctx context.Context, id string, options GetOptions) (O
 	r.atLeast(options.Position)
 	if len(options.Include) > 0 {
 		r.query.Set("include", strings.Join(options.Include, ","))
+	}
+	if len(options.Fields) > 0 {
+		r.query.Set("fields", strings.Join(options.Fields, ","))
 	}
 	if options.IfNoneMatch != "" {
 		r.header.Set("If-None-Match", options.IfNoneMatch)
@@ -92,18 +98,30 @@ func (c *Client) pull(ctx context.Context, e *Event) (json.RawMessage, error) {
 
 // OrderFilter selects orders; its zero value selects all.
 type OrderFilter struct {
+	Tenant        string   // for a client that is not of one tenant
 	Status        []string // any of them
 	Channel       string
+	Channels      []string // any of them, or Channel
 	BusinessType  string
+	BusinessTypes []string // any of them, or BusinessType
 	Region        string
+	Regions       []string // any of them, or Region
+	Provider      string   // that has, or had, a task of the order
+	SKU           string   // of one of the lines
+	Customer      string   // name, email address or telephone number
 	Currency      string
+	TotalMin      *int64 // inclusive, in minor units of Currency, which has to be given
+	TotalMax      *int64 // inclusive
 	ExternalRef   string
 	CreatedAfter  time.Time // inclusive
 	CreatedBefore time.Time // exclusive
+	UpdatedAfter  time.Time // inclusive
+	UpdatedBefore time.Time // exclusive
 	Text          string
-	Sort          string // placed_at, updated_at or total, with a - before it for the last first; empty: -placed_at
-	PageSize      int    // 1 to 200; 0: the store's default
-	Position      int64  // as in GetOptions
+	Fields        []string // as in GetOptions
+	Sort          string   // placed_at, updated_at or total, with a - before it for the last first; empty: -placed_at
+	PageSize      int      // 1 to 200; 0: the store's default
+	Position      int64    // as in GetOptions
 }
 
 func (f OrderFilter) query() url.Values {
@@ -116,10 +134,25 @@ func (f OrderFilter) query() url.Values {
 	if len(f.Status) > 0 {
 		q["status"] = f.Status
 	}
-	set("channel", f.Channel)
-	set("business_type", f.BusinessType)
-	set("region", f.Region)
+	for _, in := range []struct {
+		name, one string
+		more      []string
+	}{{"channel", f.Channel, f.Channels}, {"business_type", f.BusinessType, f.BusinessTypes}, {"region", f.Region, f.Regions}} {
+		set(in.name, in.one)
+		for _, value := range in.more {
+			q.Add(in.name, value)
+		}
+	}
+	set("tenant", f.Tenant)
+	set("provider", f.Provider)
+	set("sku", f.SKU)
+	set("customer", f.Customer)
 	set("currency", f.Currency)
+	set("total_min", minorUnits(f.TotalMin))
+	set("total_max", minorUnits(f.TotalMax))
+	set("updated_after", instant(f.UpdatedAfter))
+	set("updated_before", instant(f.UpdatedBefore))
+	set("fields", strings.Join(f.Fields, ","))
 	set("external_ref", f.ExternalRef)
 	set("text", f.Text)
 	set("sort", f.Sort)
@@ -134,6 +167,13 @@ func instant(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339Nano)
+}
+
+func minorUnits(n *int64) string {
+	if n == nil {
+		return ""
+	}
+	return strconv.FormatInt(*n, 10)
 }
 
 func count(n int) string {
@@ -162,6 +202,22 @@ func (c *Client) ListOrders(ctx context.Context, filter OrderFilter) iter.Seq2[O
 			}
 		}
 	}
+}
+
+// EstimateOrders tells about how many orders a filter selects. The store guesses from its statistics, and counts nothing.
+func (c *Client) EstimateOrders(ctx context.Context, filter OrderFilter) (int64, error) {
+	filter.Fields, filter.PageSize = []string{"id"}, 1
+	r := read("v1", "orders")
+	r.query = filter.query()
+	r.query.Set("estimate", "true")
+	r.atLeast(filter.Position)
+	var answer struct {
+		EstimatedTotal int64 `json:"estimated_total"`
+	}
+	if _, err := c.do(ctx, r, &answer); err != nil {
+		return 0, fmt.Errorf("estimate orders: %w", err)
+	}
+	return answer.EstimatedTotal, nil
 }
 
 type page[T any] struct {

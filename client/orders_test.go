@@ -201,7 +201,8 @@ func TestListGoesThroughAllPagesAndKeepsTheFilter(t *testing.T) {
 	})
 	filter := client.OrderFilter{
 		Status: []string{"routed", "processing"}, Channel: "web", Text: "chair", PageSize: 2,
-		CreatedAfter: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		CreatedAfter: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Channels: []string{"pos"}, Provider: "acme", SKU: "S/1", Customer: "a@b.c",
+		Currency: "EUR", TotalMin: new(int64), UpdatedBefore: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Fields: []string{"id", "lines.sku"},
 	}
 	var ids []string
 	var positions []int64
@@ -211,8 +212,8 @@ func TestListGoesThroughAllPagesAndKeepsTheFilter(t *testing.T) {
 	}
 	require.Equal(t, []string{"0", "1", "2", "3", "4", "5"}, ids)
 	require.Equal(t, []int64{100, 100, 101, 101, 102, 102}, positions)
-	first := "channel=web&created_after=2026-01-02T03%3A04%3A05Z&"
-	rest := "limit=2&status=routed&status=processing&text=chair"
+	first := "channel=web&channel=pos&created_after=2026-01-02T03%3A04%3A05Z&currency=EUR&"
+	rest := "customer=a%40b.c&fields=id%2Clines.sku&limit=2&provider=acme&sku=S%2F1&status=routed&status=processing&text=chair&total_min=0&updated_before=2026-01-02T00%3A00%3A00Z"
 	require.Equal(t, []string{first + rest, first + "cursor=1&" + rest, first + "cursor=2&" + rest}, queries)
 
 	for _, err := range c.ListOrders(t.Context(), filter) {

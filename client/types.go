@@ -94,6 +94,8 @@ type Order struct {
 
 	Timeline  []Event           `json:"timeline,omitempty"`  // with include=timeline
 	Auxiliary []AuxiliaryRecord `json:"auxiliary,omitempty"` // with include=auxiliary
+	// Catalog is there when it was included.
+	Catalog *OrderCatalog `json:"catalog,omitempty"`
 	// Degraded names what could not be asked for this answer.
 	Degraded []string `json:"degraded,omitempty"`
 

@@ -55,6 +55,9 @@ func (f *folder) fold(ctx context.Context, facts []fact) ([]*changed, error) {
 				continue
 			}
 			c = &changed{id: facts[i].orderID, order: order, placed: order == nil}
+			if order != nil {
+				c.knownTasks = len(order.Tasks)
+			}
 			touched[e.OrderID] = c
 			list = append(list, c)
 		}
@@ -92,6 +95,7 @@ func (f *folder) apply(c *changed, e *events.Event) error {
 			f.before = append(f.before, c.order.Tasks[i].Version)
 		}
 	}
+	c.remember(e.Type)
 	order, err := events.Apply(c.order, e)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package projection
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -107,4 +108,35 @@ func TestGoesOnAfterRestart(t *testing.T) {
 	p, _ := w.run(w.config())
 	w.wait(p, w.head(), Views()...)
 	w.same(w.head())
+}
+
+// TestNewViewsAreBuiltBesideTheOthers is an upgrade: the read database was built by a program that did not know two of the views. Its
+// successor builds them from the log, while events come and the others go on, and nothing has to be rebuilt; it may be, before it starts.
+func TestNewViewsAreBuiltBesideTheOthers(t *testing.T) {
+	t.Parallel()
+	for _, rebuilt := range []bool{false, true} {
+		setup(t).upgrade(rebuilt)
+	}
+}
+
+func (w *world) upgrade(rebuilt bool) {
+	t := w.t
+	t.Helper()
+	w.grow(5 * smallBatch)
+	former, stop := w.runWith(w.config(), func(p *Projection) {
+		p.views = slices.DeleteFunc(p.views, func(v view) bool { return v.name == OrderFacets || v.name == Catalog })
+	})
+	w.wait(former, w.head(), OrderView, TaskInbox, Timeline, OrderSearch)
+	stop()
+	require.Equal(t, "0", w.text(`SELECT max(position)::text FROM checkpoints WHERE view IN ('order_facets', 'catalog')`))
+	if rebuilt {
+		w.rebuild(OrderFacets, Catalog)
+	}
+	p, stop := w.run(w.config())
+	w.grow(50)
+	w.wait(p, w.head(), Views()...)
+	stop()
+	w.same(w.head())
+	w.verified()
+	require.NotEqual(t, "0", w.text(`SELECT count(*)::text FROM order_facets`))
 }

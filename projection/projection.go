@@ -26,10 +26,14 @@ const (
 	TaskInbox   = "task_inbox"
 	Timeline    = "timeline"
 	OrderSearch = "order_search"
+	OrderFacets = "order_facets"
+	Catalog     = "catalog"
 )
 
 // Views lists all views.
-func Views() []string { return []string{OrderView, TaskInbox, Timeline, OrderSearch} }
+func Views() []string {
+	return []string{OrderView, TaskInbox, Timeline, OrderSearch, OrderFacets, Catalog}
+}
 
 const (
 	retryFirst = 50 * time.Millisecond // before the first try again after trouble with the read database
@@ -167,7 +171,7 @@ func (p *Projection) generation(ctx context.Context, stopped map[string]bool) er
 
 // allViews are in the order of Views.
 func allViews() []view {
-	return []view{orderView(), taskInbox(), timeline(), orderSearch()}
+	return []view{orderView(), taskInbox(), timeline(), orderSearch(), orderFacets(), catalog()}
 }
 
 // byCheckpoint groups the views that work together, those that are furthest first.

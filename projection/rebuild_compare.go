@@ -100,12 +100,18 @@ func (b *builder) compareOne(ctx context.Context, v view) (c Comparison, err err
 	}
 }
 
-// rowKey is a view's key, and how its rows fall into 256 parts of which each is compared by one digest.
-func rowKey(name string) (key, part string) {
-	if name == Timeline {
-		return "position", "(position % 256)::int"
+// rowKey is a view's key, how its rows fall into 256 parts of which each is compared by one digest, and the position of a row's last
+// change, 0 where that is not kept.
+func rowKey(name string) (key, part, position string) {
+	switch name {
+	case Timeline:
+		return "position", "(position % 256)::int", "position"
+	case OrderFacets:
+		return "id::text || ' ' || facet", "get_byte(uuid_send(id), 15)", "0::bigint"
+	case Catalog:
+		return "kind || ' ' || tenant || ' ' || id", "(hashtext(id) & 255)", "position"
 	}
-	return "id", "get_byte(uuid_send(id), 15)"
+	return "id", "get_byte(uuid_send(id), 15)", "position"
 }
 
 // rowDigest is 128 bits of a row. Their sum over rows does not depend on the rows' order, so nothing has to be sorted; it finds what went
@@ -122,7 +128,7 @@ type part struct {
 }
 
 func parts(ctx context.Context, db querier, from, name string) (map[int]part, error) {
-	_, by := rowKey(name)
+	_, by, _ := rowKey(name)
 	rows, err := db.Query(ctx, "SELECT part, count(*), sum(low)::text, sum(high)::text FROM (SELECT "+by+" AS part, "+rowDigest+" FROM "+from+" t OFFSET 0) d GROUP BY 1")
 	if err != nil {
 		return nil, err
@@ -144,8 +150,8 @@ type digestedRow struct {
 }
 
 func partRows(ctx context.Context, db querier, from, name string, number int) (map[string]digestedRow, error) {
-	key, by := rowKey(name)
-	rows, err := db.Query(ctx, "SELECT "+key+"::text, position, "+rowDigest+" FROM "+from+" t WHERE "+by+" = $1", number)
+	key, by, position := rowKey(name)
+	rows, err := db.Query(ctx, "SELECT ("+key+")::text, "+position+", "+rowDigest+" FROM "+from+" t WHERE "+by+" = $1", number)
 	if err != nil {
 		return nil, err
 	}

@@ -30,13 +30,14 @@ func TestSkippedEventLetsTheViewGoOn(t *testing.T) {
 	poisoned := w.orders[0]
 	good := w.poison()
 	p, _ := w.run(w.config())
-	w.stops(p, good, OrderView, TaskInbox, OrderSearch)
+	poisons := []string{OrderView, TaskInbox, OrderSearch, OrderFacets, Catalog}
+	w.stops(p, good, poisons...)
 	require.ErrorContains(t, w.skip(OrderView, good), "is stopped at")
 	require.ErrorContains(t, w.skip(OrderView, good+2), "is stopped at")
 	require.ErrorContains(t, w.skip(Timeline, good+1), "is not stopped")
 	require.ErrorContains(t, w.skip("orders", good+1), "there is no view")
 	require.ErrorIs(t, Skip(t.Context(), w.read, SkipRequest{View: OrderView, Position: good + 1}), errNoReason)
-	for _, view := range []string{OrderView, TaskInbox, OrderSearch} {
+	for _, view := range poisons {
 		require.NoError(t, w.skip(view, good+1))
 	}
 	after := w.head()
@@ -50,7 +51,7 @@ func TestSkippedEventLetsTheViewGoOn(t *testing.T) {
 	require.Equal(t, fmt.Sprint(version+1), w.text(`SELECT version::text FROM order_view WHERE id = $1`, poisoned.ID))
 	w.verified()
 	report := w.verifyAny()
-	require.Len(t, report.Audit, 3)
+	require.Len(t, report.Audit, len(poisons))
 	require.Equal(t, Audit{At: report.Audit[0].At, Who: "tester", Action: ActionSkip, View: OrderView, Position: good + 1, Reason: "the till sent nonsense"}, report.Audit[0])
 	require.Equal(t, w.now.UnixMicro(), report.Audit[0].At.UnixMicro())
 	require.Equal(t, 1, report.Views[0].Skipped)

@@ -85,6 +85,7 @@ type verifier struct {
 	skips    map[string]skips
 	digests  map[string][32]byte // of the checkpoints
 	placed   int64               // orders in the log, as far as the furthest view is
+	catalog  map[catalogKey]catalogRow
 }
 
 // errTooShort says that the log ends before a view does.
@@ -103,7 +104,7 @@ func (v *verifier) run(ctx context.Context, report *Report) error {
 	}
 	v.skips = map[string]skips{}
 	report.Views = make([]ViewReport, len(Views()))
-	v.digests = map[string][32]byte{}
+	v.digests, v.catalog = map[string][32]byte{}, map[catalogKey]catalogRow{}
 	for i, name := range Views() {
 		at := points[name]
 		if v.skips[name], err = loadSkips(ctx, v.tx, name, at.generation); err != nil {
@@ -115,6 +116,9 @@ func (v *verifier) run(ctx context.Context, report *Report) error {
 		v.views[name], v.digests[name] = &report.Views[i], at.digest
 	}
 	if err := v.compareTimeline(ctx); err != nil {
+		return err
+	}
+	if err := v.compareCatalog(ctx); err != nil {
 		return err
 	}
 	for of, names := range v.folded() {
@@ -134,7 +138,7 @@ type folding struct {
 // folded groups the views that are made from events about orders. The search is not made from orders, and goes with any.
 func (v *verifier) folded() map[folding][]string {
 	groups := map[folding][]string{}
-	for _, name := range []string{OrderView, TaskInbox, OrderSearch} {
+	for _, name := range []string{OrderView, TaskInbox, OrderFacets, OrderSearch} {
 		of := folding{position: v.views[name].Position, skips: fmt.Sprint(slices.Sorted(maps.Keys(v.skips[name])))}
 		if orders := v.views[OrderView]; name == OrderSearch && of.position == orders.Position {
 			of.skips = fmt.Sprint(slices.Sorted(maps.Keys(v.skips[OrderView])))
@@ -181,6 +185,7 @@ func (v *verifier) compareTimeline(ctx context.Context) error {
 			if facts[i].event.Type == placedType {
 				v.placed++
 			}
+			v.register(&facts[i])
 		}
 		return v.compareEvents(ctx, facts)
 	})

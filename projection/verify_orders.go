@@ -176,7 +176,7 @@ func (p *pass) fold(ctx context.Context, facts []fact) error {
 			}
 		}
 	}
-	if !p.looksAt(OrderView) && !p.looksAt(TaskInbox) {
+	if !p.looksAt(OrderView) && !p.looksAt(TaskInbox) && !p.looksAt(OrderFacets) {
 		return nil
 	}
 	changes, err := p.folder.fold(ctx, facts)

@@ -39,6 +39,7 @@ func (v *verifier) compareOrders(ctx context.Context, position int64, p *pass) e
 		{OrderView, c.orderRows},
 		{TaskInbox, c.taskRows},
 		{OrderSearch, c.searchRows},
+		{OrderFacets, c.facetRows},
 	} {
 		if !p.looksAt(read.view) {
 			continue
@@ -67,7 +68,7 @@ func (c *comparison) compare(ctx context.Context, id string, kept *expected) err
 		}
 		c.row(OrderSearch, id, rowOf(row.position, row, nil))
 	}
-	if !c.p.looksAt(OrderView) && !c.p.looksAt(TaskInbox) || kept.position == 0 {
+	if !c.p.looksAt(OrderView) && !c.p.looksAt(TaskInbox) && !c.p.looksAt(OrderFacets) || kept.position == 0 {
 		return nil
 	}
 	want, err := c.p.want(ctx, id, kept)
@@ -76,6 +77,9 @@ func (c *comparison) compare(ctx context.Context, id string, kept *expected) err
 	}
 	if c.p.looksAt(OrderView) {
 		c.row(OrderView, id, rowOf(want.position, orderRowOf(want), want.document))
+	}
+	if c.p.looksAt(OrderFacets) {
+		c.facets(id, want)
 	}
 	if !c.p.looksAt(TaskInbox) {
 		return nil

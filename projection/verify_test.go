@@ -30,11 +30,15 @@ func TestVerifyIsCleanInAnyNumberOfPasses(t *testing.T) {
 			require.Equal(t, w.head(), view.Position)
 			rows[view.View] = view.Rows
 		}
-		n := int64(len(w.orders))
-		require.Equal(t, map[string]int64{OrderView: n, TaskInbox: n, OrderSearch: n, Timeline: w.head()}, rows)
+		n, tasks := int64(len(w.orders)), int64(0)
+		for _, o := range w.orders {
+			tasks += int64(len(o.Tasks))
+		}
+		require.Positive(t, rows[Catalog])
+		require.Equal(t, map[string]int64{OrderView: n, TaskInbox: tasks, OrderSearch: n, OrderFacets: n, Timeline: w.head(), Catalog: rows[Catalog]}, rows)
 	}
 	// Views that are at different positions are each compared at their own.
-	require.NoError(t, Reset(t.Context(), w.read, TaskInbox, OrderSearch))
+	require.NoError(t, Reset(t.Context(), w.read, TaskInbox, OrderSearch, OrderFacets))
 	require.True(t, w.verify(300).OK())
 }
 
@@ -63,6 +67,14 @@ func TestVerifyFindsEachChange(t *testing.T) {
 		"search text":       {OrderSearch, `UPDATE order_search SET search = search || 'x' WHERE id = ` + order},
 		"search grams":      {OrderSearch, `UPDATE order_search SET grams = '{}' WHERE id = ` + order},
 		"search missing":    {OrderSearch, `DELETE FROM order_search WHERE id = ` + order},
+		"facet changed":     {OrderFacets, `UPDATE order_facets SET facet = facet + 1 WHERE ctid = (SELECT min(ctid) FROM order_facets)`},
+		"facet time":        {OrderFacets, `UPDATE order_facets SET placed_at = placed_at + interval '1 microsecond' WHERE ctid = (SELECT min(ctid) FROM order_facets)`},
+		"facet missing":     {OrderFacets, `DELETE FROM order_facets WHERE ctid = (SELECT min(ctid) FROM order_facets)`},
+		"facets of none":    {OrderFacets, `INSERT INTO order_facets SELECT 7, now(), gen_random_uuid()`},
+		"product changed":   {Catalog, `UPDATE catalog SET document = document || ' ' WHERE ctid = (SELECT min(ctid) FROM catalog)`},
+		"product's vendor":  {Catalog, `UPDATE catalog SET vendor_id = 'v-9' WHERE ctid = (SELECT min(ctid) FROM catalog)`},
+		"product missing":   {Catalog, `DELETE FROM catalog WHERE ctid = (SELECT min(ctid) FROM catalog)`},
+		"product too many":  {Catalog, `INSERT INTO catalog SELECT kind, tenant, 'more', vendor_id, position, document FROM catalog LIMIT 1`},
 		"digest":            {Timeline, `UPDATE checkpoints SET digest = decode(repeat('11', 32), 'hex') WHERE view = 'timeline'`},
 		"position too low":  {OrderView, `UPDATE checkpoints SET position = 1 WHERE view = 'order_view'`},
 		"position too high": {OrderView, `UPDATE checkpoints SET position = 100000 WHERE view = 'order_view'`},

@@ -102,6 +102,9 @@ type changed struct {
 	position int64 // of its last event
 	document []byte
 	tasks    []changedTask
+
+	knownTasks int     // how many tasks it had before the batch
+	facets     []int64 // before the first event of the batch that may have changed them; nil: there was none
 }
 
 // changedTask is a task of the order that the batch changes.

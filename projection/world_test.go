@@ -224,8 +224,14 @@ func (w *world) happen(n int) {
 				Cell: 1, Type: events.ProviderChanged, Version: 1, Time: w.now, Provider: w.pick("acme", "beta"),
 				Data: &events.Provider{ID: "acme", BusinessTypes: []string{"hotel"}, Regions: []string{}},
 			})
+		case roll < 4:
+			w.register()
 		case roll < 45 || open == nil:
 			w.placeOrder(1 + w.rng.IntN(4))
+		case roll < 52:
+			w.rewrite(open)
+		case roll < 56:
+			w.offerAgain(open)
 		default:
 			w.progress(open)
 		}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,10 +17,16 @@ import (
 func TestListFilters(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
-	w.store(given{reference: "A", status: "routed", channel: "pos", total: 5})
-	w.store(given{reference: "B", status: "completed", business: "wms", region: "EU-West", total: 9, placed: w.base.Add(time.Hour)})
-	w.store(given{reference: "C", status: "unrouted", currency: "JPY", total: 7, updated: w.base.Add(9 * time.Hour)})
-	w.store(given{reference: "X", tenant: "other"})
+	w.store(given{
+		reference: "A", status: "routed", channel: "pos", total: 5, skus: []string{"S-1", "S-2"}, customer: []string{"Ada Løve", "Ada@Example.com", "+49 (30) 12-345"},
+		tasks: []givenTask{{newID(t), "acme", "rejected"}, {newID(t), "beta", "offered"}},
+	})
+	w.store(given{
+		reference: "B", status: "completed", business: "wms", region: "EU-West", total: 9, placed: w.base.Add(time.Hour), skus: []string{"S-2"},
+		names: []string{"机械键盘"}, tasks: []givenTask{{newID(t), "beta", "completed"}},
+	})
+	w.store(given{reference: "C", status: "unrouted", currency: "JPY", total: 7, updated: w.base.Add(9 * time.Hour), names: []string{"机械键盘"}})
+	w.store(given{reference: "X", tenant: "other", skus: []string{"S-2"}, customer: []string{"ada@example.com"}, tasks: []givenTask{{newID(t), "beta", "offered"}}})
 	hour := url.QueryEscape(w.base.Add(time.Hour).Format(time.RFC3339Nano))
 	for query, want := range map[string][]string{
 		"":                                 {"B", "C", "A"},
@@ -42,6 +49,37 @@ func TestListFilters(t *testing.T) {
 		"created_before=" + hour:           {"C", "A"},
 		"status=routed&channel=web":        {},
 		"text=a&status=routed&channel=pos": {"A"},
+
+		"channel=pos&channel=web":                         {"B", "C", "A"},
+		"channel=pos&channel=app&sort=total":              {"A"},
+		"business_type=wms&business_type=hotel":           {"B", "C", "A"},
+		"region=EU-West&region=default&status=routed":     {"A"},
+		"provider=beta":                                   {"B", "A"},
+		"provider=beta&sort=total":                        {"A", "B"},
+		"provider=acme":                                   {"A"},
+		"provider=nobody":                                 {},
+		"sku=S-2":                                         {"B", "A"},
+		"sku=S-2&provider=acme":                           {"A"},
+		"sku=S-2&sort=-total&channel=web":                 {"B"},
+		"sku=s-2":                                         {},
+		"sku=S-2&created_after=" + hour:                   {"B"},
+		"sku=S-2&created_before=" + hour:                  {"A"},
+		"sku=S-2&status=completed&status=routed":          {"B", "A"},
+		"sku=S-2&external_ref=B":                          {"B"},
+		"customer=ADA%20L%C3%98VE":                        {"A"},
+		"customer=%20ada@example.COM":                     {"A"},
+		"customer=004930%2F12345":                         {"A"},
+		"customer=Ada":                                    {},
+		"currency=EUR&total_min=6":                        {"B"},
+		"currency=EUR&total_max=5":                        {"A"},
+		"currency=EUR&total_min=5&total_max=9&sort=total": {"A", "B"},
+		"updated_after=" + hour:                           {"B", "C"},
+		"updated_before=" + hour:                          {"A"},
+		"updated_after=" + hour + "&channel=web":          {"B", "C"},
+		"text=%E6%9C%BA%E6%A2%B0":                         {"B", "C"},
+		"text=%E6%9C%BA%E6%A2%B0&provider=beta":           {"B"},
+		"text=%E6%9C%BA%E6%A2%B0&channel=web&sort=total":  {"C", "B"},
+		"text=%E6%9C%BA&currency=JPY&total_min=7":         {"C"},
 	} {
 		refs, next := w.get("demo", "/v1/orders?"+query).at(w.position).items("external_ref")
 		require.Equal(t, want, refs, "query %s", query)
@@ -60,7 +98,9 @@ func TestListRefusesWhatItDoesNotKnow(t *testing.T) {
 	for _, query := range []string{
 		"foo=1", "sort=name", "sort=" + injection, "status=" + injection, "status=done", "channel=" + injection, "business_type=A", "region=" + injection,
 		"currency=eur", "limit=0", "limit=201", "limit=x", "created_after=yesterday", "created_before=2026-01-31", "text=%FF", "text=%00",
-		"external_ref=%00", "channel=a&channel=b", "channel=", "tenant=other", "sort=total&sort=-total",
+		"external_ref=%00", "provider=*", "provider=", "sku=%00", "customer=%20", "customer=" + strings.Repeat("x", 321), "total_min=1", "total_max=1",
+		"currency=EUR&total_min=-1", "currency=EUR&total_max=1.5", "currency=EUR&total_min=", "updated_after=now", "updated_before=1", "channel=a&channel=B", "provider=a&provider=b",
+		"estimate=yes", "estimate=", "fields=", "fields=id,nonsense", "fields=lines.", "fields=id.x", "fields=attributes.a.b.c.d.e.f", manyChannels(), "channel=", "tenant=other", "sort=total&sort=-total",
 	} {
 		w.get("demo", "/v1/orders?"+query).problem(http.StatusBadRequest, fault.BadParameter)
 	}
@@ -71,6 +111,15 @@ func TestListRefusesWhatItDoesNotKnow(t *testing.T) {
 	w.get("acme", "/v1/tasks?status=done").problem(http.StatusBadRequest, fault.BadParameter)
 	w.get("acme", "/v1/tasks?provider=beta").problem(http.StatusBadRequest, fault.BadParameter)
 	w.get("demo", "/v1/tasks").problem(http.StatusForbidden, fault.Forbidden)
+}
+
+// manyChannels names more channels than may be named.
+func manyChannels() string {
+	var b strings.Builder
+	for i := range maxValues + 1 {
+		fmt.Fprintf(&b, "channel=c%d&", i)
+	}
+	return strings.TrimSuffix(b.String(), "&")
 }
 
 func TestTextSearch(t *testing.T) {

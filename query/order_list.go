@@ -3,8 +3,6 @@ package query
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -12,21 +10,9 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/disclose"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
-	"github.com/orderstore/orderstore/internal/searchtext"
-)
-
-// orderStatuses are the statuses that the list can be filtered by.
-func orderStatuses() []string {
-	return []string{
-		"routed", "processing", "partially_completed", "completed", "unrouted", "action_required", "rejected", "cancelled", "expired",
-	}
-}
-
-const (
-	maxReference = 256 // characters of an external_ref
-	maxText      = 200 // characters of a text to search for
 )
 
 // sorting is an order in which a list can be had; the id decides between equals, in the same direction.
@@ -68,150 +54,23 @@ func (s sorting) sign() string {
 	return ">"
 }
 
-// filter is which orders are listed. What is empty does not count.
-type filter struct {
-	tenant       string
-	status       []string
-	channel      string
-	businessType string
-	region       string
-	reference    string
-	currency     string
-	from, before time.Time
-	text         string // folded
-}
-
-func (q *queries) filterOf(c echo.Context, tenant string) (filter, error) {
-	f := filter{tenant: tenant}
-	var errs [9]error
-	f.status, errs[0] = many(c, "status", orderStatuses())
-	f.channel, errs[1] = one(c, "channel", httpapi.ValidName)
-	f.businessType, errs[2] = one(c, "business_type", httpapi.ValidName)
-	f.region, errs[3] = one(c, "region", isRegion)
-	f.currency, errs[4] = one(c, "currency", isCurrency)
-	f.reference, errs[5] = text(c, "external_ref", maxReference)
-	f.from, errs[6] = moment(c, "created_after")
-	f.before, errs[7] = moment(c, "created_before")
-	f.text, errs[8] = text(c, "text", maxText)
-	for _, err := range errs {
-		if err != nil {
-			return f, err
-		}
-	}
-	f.text = searchtext.Fold(f.text)
-	return f, nil
-}
-
-func (f filter) views() []string {
-	if f.text != "" {
-		return []string{viewOrders, viewSearch}
-	}
-	return []string{viewOrders}
-}
-
-// name is the filter in a form that is the same for the same filter: a cursor belongs to it.
-func (f filter) name(s sorting) string {
-	return fmt.Sprintf("orders %s %s %q %q %q %q %q %q %s %s %q", s.column, s.direction(), f.status, f.channel, f.businessType,
-		f.region, f.reference, f.currency, stamp(f.from), stamp(f.before), f.text)
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return strconv.FormatInt(t.UnixMicro(), 10)
-}
-
-// place is where a list goes on: after the order with this id and this value of the sorted column, a time in microseconds or an
-// amount.
-type place struct {
-	Value int64  `json:"v"`
-	ID    string `json:"i"`
-}
-
-// statement is a list's SQL, put together from constants; every value is bound.
-type statement struct {
-	where []string
-	args  []any
-}
-
-// bind adds a condition; each %s in it stands for one of the values.
-func (st *statement) bind(condition string, values ...any) {
-	names := make([]any, len(values))
-	for i, value := range values {
-		names[i] = st.arg(value)
-	}
-	st.where = append(st.where, fmt.Sprintf(condition, names...))
-}
-
-// arg binds a value and gives the name by which the SQL calls it.
-func (st *statement) arg(value any) string {
-	st.args = append(st.args, value)
-	return "$" + strconv.Itoa(len(st.args))
-}
-
-func (st *statement) conditions() string { return strings.Join(st.where, " AND ") }
-
-// selectSeen is the position that all the views which a list is made from reflect.
-func (st *statement) selectSeen(views []string) string {
-	return "SELECT min(position) AS checkpoint FROM checkpoints WHERE view = ANY (" + st.arg(views) + ")"
+// by is the ORDER BY of the list, for a table that has its columns.
+func (s sorting) by(table string) string {
+	return " ORDER BY " + table + "." + s.column + " " + s.direction() + ", " + table + ".id " + s.direction()
 }
 
 // listed is what is read of each order of a list.
-const listed = "v.id::text, v.placed_at, v.updated_at, v.total, v.document"
+const listed = "v.id, v.placed_at, v.updated_at, v.total, v.document"
 
-// by is the ORDER BY of the list.
-func (s sorting) by() string {
-	return " ORDER BY v." + s.column + " " + s.direction() + ", v.id " + s.direction()
-}
-
-func (f filter) statement(s sorting, after *place, limit int) (string, []any) {
+func (f filter) statement(a access, s sorting, after *place, limit int) (string, []any) {
 	st := &statement{}
-	f.bind(st, s, after)
-	sql := "SELECT c.checkpoint, " + listed + " FROM (" + st.selectSeen([]string{viewOrders}) + ") c LEFT JOIN LATERAL (" +
-		"SELECT * FROM order_view v WHERE " + st.conditions() + s.by() + " LIMIT " + st.arg(limit) + ") v ON true" + s.by()
+	orders := f.source(st, a, s, after, limit, listed)
+	sql := "SELECT c.checkpoint, " + listedText + " FROM (" + st.selectSeen(f.views()) + ") c LEFT JOIN LATERAL (" + orders + ") v ON true" + s.by("v")
 	return sql, append([]any{planned}, st.args...)
 }
 
-// value is what a place's value is in the database.
-func (s sorting) value(v int64) any {
-	if s.column == "total" {
-		return v
-	}
-	return time.UnixMicro(v).UTC()
-}
-
-// bind adds the conditions on order_view.
-func (f filter) bind(st *statement, s sorting, after *place) {
-	st.bind("v.tenant = %s", f.tenant)
-	switch len(f.status) {
-	case 0:
-	case 1:
-		st.bind("v.status = %s", f.status[0])
-	default:
-		st.bind("v.status = ANY (%s)", f.status)
-	}
-	for _, equal := range []struct{ column, value string }{
-		{"channel", f.channel},
-		{"business_type", f.businessType},
-		{"region", f.region},
-		{"external_ref", f.reference},
-		{"currency", f.currency},
-	} {
-		if equal.value != "" {
-			st.bind("v."+equal.column+" = %s", equal.value)
-		}
-	}
-	if !f.from.IsZero() {
-		st.bind("v.placed_at >= %s", f.from)
-	}
-	if !f.before.IsZero() {
-		st.bind("v.placed_at < %s", f.before)
-	}
-	if after != nil {
-		st.bind("(v."+s.column+", v.id) "+s.sign()+" (%s, %s)", s.value(after.Value), after.ID)
-	}
-}
+// listedText is listed as it is answered.
+const listedText = "v.id::text, v.placed_at, v.updated_at, v.total, v.document"
 
 // listRow is an order of a list, or the lack of one, with the position at which that was so.
 type listRow struct {
@@ -243,13 +102,19 @@ type orderPage struct {
 	items [][]byte
 	last  place
 	more  bool
+	// estimate is about how many orders the whole list has; nil where nobody asked.
+	estimate *int64
 }
 
 func readOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorting, after *place, limit int) (orderPage, error) {
-	if f.text != "" {
-		return searchOrders(ctx, db, f, s, after, limit)
+	a, err := f.accessOf(ctx, db, s)
+	if err != nil {
+		return orderPage{}, err
 	}
-	sql, args := f.statement(s, after, limit+1)
+	if f.text != "" {
+		return searchOrders(ctx, db, f, a, s, after, limit)
+	}
+	sql, args := f.statement(a, s, after, limit+1)
 	var rows []listRow
 	if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
 		return orderPage{}, fmt.Errorf("list orders: %w", err)
@@ -290,45 +155,71 @@ func tenantOf(c echo.Context, s scope) (string, error) {
 	return named, nil
 }
 
-func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
-	err := onlyKnown(c, "status", "tenant", "channel", "business_type", "region", "external_ref", "currency", "created_after",
-		"created_before", "text", "sort", "limit", "cursor")
-	if err != nil {
-		return err
+// listRequest is what a list of orders is asked with.
+type listRequest struct {
+	filter   filter
+	sorting  sorting
+	limit    int
+	after    *place
+	fields   disclose.Fields // nil: all
+	estimate bool
+	wanted   wanted
+}
+
+// list and owner are to whom a cursor belongs.
+func (r *listRequest) list() string  { return r.filter.name(r.sorting) }
+func (r *listRequest) owner() string { return scope{tenant: r.filter.tenant}.owner() }
+
+// filterFor reads which orders are listed, and for whom. Besides the filter's parameters the resource may have others.
+func filterFor(c echo.Context, who auth.Identity, others ...string) (filter, error) {
+	if err := onlyKnownOf(c, severalParams(), append(append(filterParams(), "tenant"), others...)...); err != nil {
+		return filter{}, err
 	}
 	own, err := scopeOf(who)
 	if err != nil {
-		return err
+		return filter{}, err
 	}
 	tenant, err := tenantOf(c, own)
 	if err != nil {
-		return err
+		return filter{}, err
 	}
-	f, err := q.filterOf(c, tenant)
-	if err != nil {
-		return err
+	return filterOf(c, tenant)
+}
+
+func (q *queries) listRequestOf(c echo.Context, who auth.Identity) (listRequest, error) {
+	var r listRequest
+	var err error
+	if r.filter, err = filterFor(c, who, "sort", "limit", "cursor", "fields", "estimate"); err != nil {
+		return r, err
 	}
-	s, err := sortingOf(c)
-	if err != nil {
-		return err
+	if r.sorting, err = sortingOf(c); err != nil {
+		return r, err
 	}
-	limit, err := httpapi.LimitParam(c, defaultLimit, maxLimit)
-	if err != nil {
-		return err
+	if r.limit, err = httpapi.LimitParam(c, defaultLimit, maxLimit); err != nil {
+		return r, err
 	}
-	list, owner := f.name(s), scope{tenant: tenant}.owner()
-	after, err := q.placeOf(c, list, owner)
-	if err != nil {
-		return err
+	if r.fields, err = fieldsOf(c); err != nil {
+		return r, err
 	}
-	w, err := wantedOf(c)
+	if r.estimate, err = flag(c, "estimate"); err != nil {
+		return r, err
+	}
+	if r.after, err = q.placeOf(c, r.list(), r.owner()); err != nil {
+		return r, err
+	}
+	r.wanted, err = wantedOf(c)
+	return r, err
+}
+
+func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
+	r, err := q.listRequestOf(c, who)
 	if err != nil {
 		return err
 	}
 	var page orderPage
-	err = q.fresh(c, w, listTimeout, f.views(), func(ctx context.Context) (int64, error) {
+	err = q.fresh(c, r.wanted, listTimeout, r.filter.views(), func(ctx context.Context) (int64, error) {
 		var err error
-		page, err = readOrders(ctx, q.db, f, s, after, limit)
+		page, err = q.readPage(ctx, &r)
 		return page.seen, err
 	})
 	if err != nil {
@@ -336,9 +227,31 @@ func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
 	}
 	next := ""
 	if page.more {
-		next = q.cfg.Cursor.Seal(list, owner, page.last)
+		next = q.cfg.Cursor.Seal(r.list(), r.owner(), page.last)
 	}
-	return answer(c, page.seen, listBody(page.items, next))
+	return answer(c, page.seen, listBodyWith(page.items, next, page.estimate))
+}
+
+// readPage reads a page with all that was asked for.
+func (q *queries) readPage(ctx context.Context, r *listRequest) (orderPage, error) {
+	page, err := readOrders(ctx, q.db, r.filter, r.sorting, r.after, r.limit)
+	if err != nil {
+		return page, err
+	}
+	for i := range page.items {
+		if page.items[i], err = disclose.Select(page.items[i], r.fields); err != nil {
+			return page, fmt.Errorf("select fields: %w", err)
+		}
+	}
+	switch {
+	case !r.estimate:
+	case r.after == nil && !page.more:
+		n := int64(len(page.items)) // that is all of them
+		page.estimate = &n
+	default:
+		page.estimate, err = r.filter.estimate(ctx, q.db)
+	}
+	return page, err
 }
 
 func (q *queries) placeOf(c echo.Context, list, owner string) (*place, error) {

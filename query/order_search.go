@@ -15,9 +15,9 @@ import (
 const walkLimit = 2500
 
 // searchOrders gives a page of the orders that have a text.
-func searchOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorting, after *place, limit int) (orderPage, error) {
+func searchOrders(ctx context.Context, db sqlx.QueryerContext, f filter, a access, s sorting, after *place, limit int) (orderPage, error) {
 	var rows []listRow
-	sql, args := f.walk(s, after, limit+1)
+	sql, args := f.walk(a, s, after, limit+1)
 	if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
 		return orderPage{}, fmt.Errorf("look through orders: %w", err)
 	}
@@ -33,36 +33,43 @@ func searchOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorti
 }
 
 // found is the rest of both statements: the documents of the hits, with the position that they reflect.
-func (st *statement) found(s sorting, walked string) string {
-	return " SELECT c.checkpoint, " + walked + " AS walked, " + listed + " FROM (" + st.selectSeen([]string{viewOrders, viewSearch}) +
-		") c LEFT JOIN (SELECT v.* FROM hits h JOIN order_view v ON v.id = h.id) v ON true" + s.by()
+func (f filter) found(st *statement, s sorting, walked string) string {
+	return " SELECT c.checkpoint, " + walked + " AS walked, " + listedText + " FROM (" + st.selectSeen(f.views()) +
+		") c LEFT JOIN (SELECT v.* FROM hits h JOIN order_view v ON v.id = h.id) v ON true" + s.by("v")
 }
 
 // walk takes the list's first orders and keeps those that have the text.
-func (f filter) walk(s sorting, after *place, limit int) (string, []any) {
+func (f filter) walk(a access, s sorting, after *place, limit int) (string, []any) {
 	st := &statement{}
-	f.bind(st, s, after)
-	sql := "WITH walked AS MATERIALIZED (SELECT v.id, v." + s.column + " FROM order_view v WHERE " + st.conditions() + s.by() +
-		" LIMIT " + st.arg(walkLimit) + "), hits AS MATERIALIZED (SELECT v.id FROM walked v JOIN order_search s ON s.id = v.id WHERE s.search LIKE " +
-		st.arg(searchtext.Contains(f.text)) + s.by() + " LIMIT " + st.arg(limit) + ")" + st.found(s, "(SELECT count(*) FROM walked)")
+	sql := "WITH walked AS MATERIALIZED (" + f.source(st, a, s, after, walkLimit, "v.id, v."+s.column) +
+		"), hits AS MATERIALIZED (SELECT v.id FROM walked v JOIN order_search s ON s.id = v.id WHERE s.search LIKE " +
+		st.arg(searchtext.Contains(f.text)) + s.by("v") + " LIMIT " + st.arg(limit) + ")" + f.found(st, s, "(SELECT count(*) FROM walked)")
 	return sql, append([]any{planned}, st.args...)
 }
 
-// lookup asks the index for all orders that have the text, and takes the list's first of them. A text of one or two letters has
-// nothing to ask the index for: all of the tenant's orders are looked through, as long as the time for a page allows.
+// bindText adds the condition on order_search, which the statement calls s. A text of one or two letters has nothing to ask the index for.
+func (f filter) bindText(st *statement) (indexed bool) {
+	grams := searchtext.QueryGrams(f.tenant, f.text)
+	if len(grams) > 0 {
+		st.bind("s.grams @> %s::int[] AND s.tenant = %s", grams, f.tenant)
+	}
+	st.bind("s.search LIKE %s", searchtext.Contains(f.text))
+	return len(grams) > 0
+}
+
+// lookup asks the index for all orders that have the text, and takes the list's first of them. Where there is nothing to ask it for, all of
+// the tenant's orders are looked through, as long as the time for a page allows.
 func (f filter) lookup(s sorting, after *place, limit int) (string, []any) {
 	st := &statement{}
+	indexed := f.bindText(st)
+	has := st.conditions()
 	f.bind(st, s, after)
-	like := "s.search LIKE " + st.arg(searchtext.Contains(f.text))
-	grams := searchtext.QueryGrams(f.tenant, f.text)
-	matching := "order_search s ON s.id = v.id AND " + like
-	with := "WITH "
-	if len(grams) > 0 {
-		with = "WITH matching AS MATERIALIZED (SELECT s.id FROM order_search s WHERE s.grams @> " + st.arg(grams) + "::int[] AND s.tenant = " +
-			st.arg(f.tenant) + " AND " + like + "), "
+	with, matching := "WITH ", "order_search s ON s.id = v.id AND "+has
+	if indexed {
+		with = "WITH matching AS MATERIALIZED (SELECT s.id FROM order_search s WHERE " + has + "), "
 		matching = "matching s ON s.id = v.id"
 	}
-	sql := with + "hits AS MATERIALIZED (SELECT v.id FROM order_view v JOIN " + matching + " WHERE " + st.conditions() + s.by() +
-		" LIMIT " + st.arg(limit) + ")" + st.found(s, "0")
+	sql := with + "hits AS MATERIALIZED (SELECT v.id FROM order_view v JOIN " + matching + " WHERE " + st.conditions() + s.by("v") +
+		" LIMIT " + st.arg(limit) + ")" + f.found(st, s, "0")
 	return sql, append([]any{planned}, st.args...)
 }

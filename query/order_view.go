@@ -45,16 +45,29 @@ type order struct {
 	whole     bool // the document is the stored one: its version alone identifies it
 	timeline  []event
 	more      bool // there are more events than were included
+	catalog   []byte
 }
 
 // include is what an order's answer has besides the order.
-type include struct{ timeline, auxiliary bool }
+type include struct {
+	timeline, auxiliary, catalog bool
+	fields                       disclose.Fields // of all of it; nil: everything
+}
+
+// stored says that the answer may be the stored document as it is.
+func (i include) stored() bool {
+	return !i.timeline && !i.auxiliary && !i.catalog && i.fields == nil
+}
 
 func (i include) views() []string {
+	views := []string{viewOrders}
 	if i.timeline {
-		return []string{viewOrders, viewTimeline}
+		views = append(views, viewTimeline)
 	}
-	return []string{viewOrders}
+	if i.catalog {
+		views = append(views, viewCatalog)
+	}
+	return views
 }
 
 func includeOf(c echo.Context, s scope) (include, error) {
@@ -66,14 +79,21 @@ func includeOf(c echo.Context, s scope) (include, error) {
 			i.timeline = true
 		case "auxiliary":
 			i.auxiliary = true
+		case "catalog":
+			i.catalog = true
 		default:
-			return i, fault.New(fault.BadParameter, "include must be of timeline, auxiliary")
+			return i, fault.New(fault.BadParameter, "include must be of timeline, auxiliary, catalog")
 		}
 	}
 	if i.auxiliary && s.provider != "" {
 		return i, fault.New(fault.Forbidden, "the records of auxiliary systems are not for providers")
 	}
-	return i, nil
+	if i.catalog && s.provider != "" {
+		return i, fault.New(fault.Forbidden, "a tenant's catalog is not for providers")
+	}
+	var err error
+	i.fields, err = fieldsOf(c)
+	return i, err
 }
 
 // notFound is the same for what does not exist and for what belongs to somebody else.
@@ -84,7 +104,7 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	if err := onlyKnown(c, "", "include"); err != nil {
+	if err := onlyKnown(c, "", "include", "fields"); err != nil {
 		return err
 	}
 	s, err := scopeOf(who)
@@ -123,13 +143,13 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 // answerOrder answers the stored bytes where nothing was cut or added, and puts the answer together otherwise.
 func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, with include) error {
 	body, suffix := o.document, ""
-	if with.timeline || with.auxiliary {
+	if !with.stored() {
 		var err error
 		if body, err = q.compose(c.Request().Context(), id, o, s, with); err != nil {
 			return err
 		}
 	}
-	if !o.whole || with.timeline || with.auxiliary {
+	if !o.whole || !with.stored() {
 		sum := sha256.Sum256(body)
 		suffix = hex.EncodeToString(sum[:8])
 	}
@@ -140,6 +160,17 @@ func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, w
 }
 
 func (q *queries) readOrder(ctx context.Context, id uuid.UUID, s scope, with include) (order, error) {
+	o, err := q.readOrderWith(ctx, id, s, with)
+	if err != nil || !with.catalog || !o.found {
+		return o, err
+	}
+	var seen int64
+	o.catalog, seen, err = q.catalogOf(ctx, q.db, o.document)
+	o.seen = min(o.seen, seen)
+	return o, err
+}
+
+func (q *queries) readOrderWith(ctx context.Context, id uuid.UUID, s scope, with include) (order, error) {
 	if !with.timeline {
 		return readOrderRow(ctx, q.db, id, s)
 	}
@@ -181,8 +212,16 @@ func readOrderRow(ctx context.Context, db sqlx.QueryerContext, id uuid.UUID, s s
 	return o, nil
 }
 
-// compose adds to the document what was asked for, as its last members.
+// compose adds to the document what was asked for, as its last members, and leaves out what was not asked for.
 func (q *queries) compose(ctx context.Context, id uuid.UUID, o *order, s scope, with include) ([]byte, error) {
+	body, err := q.composeWhole(ctx, id, o, s, with)
+	if err != nil {
+		return nil, err
+	}
+	return disclose.Select(body, with.fields)
+}
+
+func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s scope, with include) ([]byte, error) {
 	members, err := disclose.Members(o.document)
 	if err != nil {
 		return nil, fmt.Errorf("order %s: %w", id, err)
@@ -193,6 +232,9 @@ func (q *queries) compose(ctx context.Context, id uuid.UUID, o *order, s scope, 
 			next := q.cfg.Cursor.Seal(timelineList(id), s.owner(), o.timeline[len(o.timeline)-1].Position)
 			members = append(members, disclose.Member{Name: "timeline_next", Value: quote(next)})
 		}
+	}
+	if with.catalog {
+		members = append(members, disclose.Member{Name: "catalog", Value: o.catalog})
 	}
 	if !with.auxiliary {
 		return disclose.Object(members), nil

@@ -104,7 +104,7 @@ func TestBadRequestsForAnOrder(t *testing.T) {
 		w.get("demo", "/v1/orders/"+id+"/timeline").problem(http.StatusUnprocessableEntity, fault.Invalid)
 	}
 	for _, query := range []string{
-		"include=all", "include=timeline,x", "fields=id", "position=-1", "position=x", "wait=soon", "include=timeline&include=auxiliary",
+		"include=all", "include=timeline,x", "fields=nothing", "position=-1", "position=x", "wait=soon", "include=timeline&include=auxiliary",
 	} {
 		w.get("demo", "/v1/orders/"+g.id+"?"+query).problem(http.StatusBadRequest, fault.BadParameter)
 	}

@@ -2,6 +2,7 @@ package query
 
 import (
 	"bytes"
+	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/labstack/echo/v4"
@@ -25,7 +26,10 @@ func (q *queries) openCursor(c echo.Context, list, owner string, into any) error
 }
 
 // listBody is a page: its items as they are stored, and where it goes on.
-func listBody(items [][]byte, next string) []byte {
+func listBody(items [][]byte, next string) []byte { return listBodyWith(items, next, nil) }
+
+// listBodyWith is listBody with an estimate of how many items all pages have, where there is one.
+func listBodyWith(items [][]byte, next string, estimate *int64) []byte {
 	size := len(next) + 32
 	for _, item := range items {
 		size += len(item) + 1
@@ -42,6 +46,10 @@ func listBody(items [][]byte, next string) []byte {
 	if next != "" {
 		b.WriteString(`,"next":`)
 		b.Write(quote(next))
+	}
+	if estimate != nil {
+		b.WriteString(`,"estimated_total":`)
+		b.WriteString(strconv.FormatInt(*estimate, 10))
 	}
 	b.WriteByte('}')
 	return b.Bytes()

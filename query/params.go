@@ -16,11 +16,16 @@ import (
 // onlyKnown refuses a parameter that the route does not know, and one given twice that may be given once. Every read takes
 // position and wait.
 func onlyKnown(c echo.Context, repeatable string, known ...string) error {
+	return onlyKnownOf(c, []string{repeatable}, known...)
+}
+
+// onlyKnownOf is onlyKnown where several parameters may be given more than once.
+func onlyKnownOf(c echo.Context, repeatable []string, known ...string) error {
 	for name, values := range c.QueryParams() {
-		if name != repeatable && name != "position" && name != "wait" && !slices.Contains(known, name) {
+		if !slices.Contains(repeatable, name) && name != "position" && name != "wait" && !slices.Contains(known, name) {
 			return fault.New(fault.BadParameter, "%q is no parameter of this resource", name)
 		}
-		if len(values) > 1 && name != repeatable {
+		if len(values) > 1 && !slices.Contains(repeatable, name) {
 			return fault.New(fault.BadParameter, "%s is given twice", name)
 		}
 	}
@@ -77,6 +82,43 @@ func many(c echo.Context, name string, allowed []string) ([]string, error) {
 		}
 	}
 	return slices.Compact(values), nil
+}
+
+// several reads a parameter that may be given several times and whose form is checked.
+func several(c echo.Context, name string, valid func(string) bool) ([]string, error) {
+	values := slices.Sorted(slices.Values(c.QueryParams()[name]))
+	for _, value := range values {
+		if !valid(value) {
+			return nil, fault.New(fault.BadParameter, "%s is not a valid value", name)
+		}
+	}
+	if values = slices.Compact(values); len(values) > maxValues {
+		return nil, fault.New(fault.BadParameter, "%s is given more than %d times", name, maxValues)
+	}
+	return values, nil
+}
+
+// amount reads a whole number of minor units; nil when it is not given.
+func amount(c echo.Context, name string) (*int64, error) {
+	if !c.QueryParams().Has(name) {
+		return nil, nil
+	}
+	n, err := strconv.ParseInt(c.QueryParam(name), 10, 64)
+	if err != nil || n < 0 {
+		return nil, fault.New(fault.BadParameter, "%s must be a whole number of minor units, such as 1999", name)
+	}
+	return &n, nil
+}
+
+// flag reads true or false; false when it is not given.
+func flag(c echo.Context, name string) (bool, error) {
+	switch value := c.QueryParam(name); {
+	case value == "true":
+		return true, nil
+	case value == "false", value == "" && !c.QueryParams().Has(name):
+		return false, nil
+	}
+	return false, fault.New(fault.BadParameter, "%s must be true or false", name)
 }
 
 // moment reads an RFC 3339 time; zero when it is not given.

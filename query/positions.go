@@ -62,7 +62,7 @@ type Poller struct {
 // NewPoller makes a poller. It works while Run does.
 func NewPoller(pool *pgxpool.Pool, log *slog.Logger) *Poller {
 	p := &Poller{pool: pool, log: log, tips: map[string]*stream.Tip{}, asked: make(chan struct{}, 1)}
-	for _, view := range []string{viewOrders, viewSearch, viewTasks, viewTimeline} {
+	for _, view := range []string{viewOrders, viewSearch, viewTasks, viewTimeline, viewFacets, viewCatalog} {
 		p.tips[view] = new(stream.Tip)
 	}
 	return p

@@ -30,6 +30,8 @@ const (
 	viewSearch   = "order_search"
 	viewTasks    = "task_inbox"
 	viewTimeline = "timeline"
+	viewFacets   = "order_facets"
+	viewCatalog  = "catalog"
 )
 
 const (
@@ -80,7 +82,7 @@ func Routes(cfg Config) []httpapi.Route {
 		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
 		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
 		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Class: httpapi.ClassList, Handler: q.inTurn(q.listTasks)},
-	}, q.stockRoutes()...)
+	}, append(q.stockRoutes(), q.catalogRoutes(lists)...)...)
 }
 
 func open(pool *pgxpool.Pool) *sqlx.DB { return sqlx.NewDb(stdlib.OpenDBFromPool(pool), "pgx") }

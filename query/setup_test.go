@@ -77,9 +77,9 @@ func setup(t *testing.T) *world {
 		t: t, read: pgtest.Database(t, migrations.Read, "read"), auxiliary: pgtest.Database(t, migrations.Auxiliary, "auxiliary"),
 		tips: map[string]*stream.Tip{}, base: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
 	}
-	for _, view := range []string{viewOrders, viewSearch, viewTasks, viewTimeline} {
+	for _, view := range []string{viewOrders, viewSearch, viewTasks, viewTimeline, viewFacets, viewCatalog} {
 		w.tips[view] = new(stream.Tip)
-		w.exec(w.read, `INSERT INTO checkpoints (view, position, digest) VALUES ($1, 0, decode(repeat('00', 32), 'hex'))`, view)
+		w.exec(w.read, `INSERT INTO checkpoints (view, position, digest) VALUES ($1, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING`, view)
 	}
 	w.server = w.serve(w.config())
 	return w
@@ -131,7 +131,7 @@ type given struct {
 	total                                                              int64
 	placed, updated                                                    time.Time
 	version                                                            int64
-	names                                                              []string
+	names, skus, customer                                              []string
 	tasks                                                              []givenTask
 }
 
@@ -173,6 +173,9 @@ func (w *world) store(g given) given {
 		g.document())
 	search := searchtext.Fold(strings.Join(append([]string{g.reference}, g.names...), " "))
 	w.exec(w.read, `INSERT INTO order_search VALUES ($1, $2, $3, $4, $5)`, g.id, g.tenant, at, search, searchtext.Grams(g.tenant, search))
+	for _, facet := range g.facets() {
+		w.exec(w.read, `INSERT INTO order_facets VALUES ($1, $2, $3)`, facet, g.placed, g.id)
+	}
 	w.exec(w.read, `INSERT INTO timeline VALUES ($1, $2, NULL, $3, $4)`, at, g.tenant, g.id, g.event("order.placed", nil))
 	for i := range g.tasks {
 		at++
@@ -182,6 +185,27 @@ func (w *world) store(g given) given {
 	}
 	w.reach(at)
 	return g
+}
+
+func (g given) facets() []int64 {
+	var facets []int64
+	add := func(kind string, values ...string) {
+		for _, value := range values {
+			facets = append(facets, searchtext.Facet(g.tenant, kind, value))
+		}
+	}
+	add(searchtext.KindChannel, g.channel)
+	add(searchtext.KindBusinessType, g.business)
+	add(searchtext.KindRegion, g.region)
+	add(searchtext.KindSKU, g.skus...)
+	for _, task := range g.tasks {
+		add(searchtext.KindProvider, task.provider)
+	}
+	for _, value := range g.customer {
+		add(searchtext.KindCustomer, searchtext.Customer(value))
+	}
+	slices.Sort(facets)
+	return slices.Compact(facets)
 }
 
 func (g given) routing() string {
@@ -195,13 +219,16 @@ func (g given) task(i int) string {
 }
 
 func (g given) document() string {
-	tasks, sync, results := []string{}, []string{}, []string{}
+	lines, tasks, sync, results := []string{}, []string{}, []string{}, []string{}
 	for i, t := range g.tasks {
 		tasks = append(tasks, g.task(i))
 		sync = append(sync, fmt.Sprintf(`{"party":%q,"kind":"provider","status":"pending","position":1}`, t.provider))
 		results = append(results, fmt.Sprintf(`{"result_id":"r%d","provider":%q}`, i, t.provider))
 	}
-	return fmt.Sprintf(`{"id":%q,"tenant":%q,"external_ref":%q,"version":%d,"status":%q,"total":%d,"big":9007199254740993,`+
+	for _, sku := range g.skus {
+		lines = append(lines, fmt.Sprintf(`{"line_id":"1","sku":%q,"vendor_id":"v-line","quantities":{"ordered":1,"open":1}}`, sku))
+	}
+	return fmt.Sprintf(`{"id":%q,"tenant":%q,"external_ref":%q,"version":%d,"status":%q,"total":%d,"lines":[`+strings.Join(lines, ",")+`],"big":9007199254740993,`+
 		`"sync_status":[%s],"tasks":[%s],"results":[%s]}`, g.id, g.tenant, g.reference, g.version, g.status, g.total,
 		strings.Join(sync, ","), strings.Join(tasks, ","), strings.Join(results, ","))
 }

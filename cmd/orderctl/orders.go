@@ -153,16 +153,18 @@ func getCommand(c *connection) *cobra.Command {
 			return indented(cmd.OutOrStdout(), order)
 		},
 	}
-	cmd.Flags().StringSliceVar(&options.Include, "include", nil, "also auxiliary, timeline")
+	cmd.Flags().StringSliceVar(&options.Include, "include", nil, "also auxiliary, catalog, timeline")
 	cmd.Flags().Int64Var(&options.Position, "position", 0, "as of this position of the log, or later")
 	return cmd
 }
 
 type listOptions struct {
-	filter        client.OrderFilter
-	after, before string
-	most          int
-	json          bool
+	filter                      client.OrderFilter
+	after, before               string
+	updatedAfter, updatedBefore string
+	totalMin, totalMax          int64
+	most                        int
+	json, count                 bool
 }
 
 func listCommand(c *connection) *cobra.Command {
@@ -172,15 +174,18 @@ func listCommand(c *connection) *cobra.Command {
 		Short: "List orders, the newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if o.filter.CreatedAfter, err = day(o.after); err != nil {
-				return err
-			}
-			if o.filter.CreatedBefore, err = day(o.before); err != nil {
+			if err := o.read(cmd); err != nil {
 				return err
 			}
 			store, err := c.client(asUser)
 			if err != nil {
+				return err
+			}
+			if o.count {
+				n, err := store.EstimateOrders(cmd.Context(), o.filter)
+				if err == nil {
+					_, err = fmt.Fprintln(cmd.OutOrStdout(), n)
+				}
 				return err
 			}
 			return list(cmd.Context(), store, o, cmd.OutOrStdout())
@@ -188,17 +193,51 @@ func listCommand(c *connection) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringSliceVar(&o.filter.Status, "status", nil, "with one of these statuses")
-	f.StringVar(&o.filter.Channel, "channel", "", "of this channel")
-	f.StringVar(&o.filter.BusinessType, "business-type", "", "of this business type")
-	f.StringVar(&o.filter.Region, "region", "", "of this region")
+	f.StringSliceVar(&o.filter.Channels, "channel", nil, "of one of these channels")
+	f.StringSliceVar(&o.filter.BusinessTypes, "business-type", nil, "of one of these business types")
+	f.StringSliceVar(&o.filter.Regions, "region", nil, "of one of these regions")
+	f.StringVar(&o.filter.Provider, "provider", "", "with a task of this provider, now or before")
+	f.StringVar(&o.filter.SKU, "sku", "", "with a line of this SKU")
+	f.StringVar(&o.filter.Customer, "customer", "", "of the customer with this name, email address or telephone number")
+	f.StringVar(&o.filter.Currency, "currency", "", "in this currency")
+	f.Int64Var(&o.totalMin, "total-min", 0, "of at least so many minor units of --currency")
+	f.Int64Var(&o.totalMax, "total-max", 0, "of at most so many minor units of --currency")
 	f.StringVar(&o.filter.ExternalRef, "external-ref", "", "with this reference")
 	f.StringVar(&o.filter.Text, "text", "", "with these words")
 	f.StringVar(&o.after, "created-after", "", "placed at or after this day or time (2026-01-31, 2026-01-31T12:00:00Z)")
 	f.StringVar(&o.before, "created-before", "", "placed before this day or time")
+	f.StringVar(&o.updatedAfter, "updated-after", "", "changed at or after this day or time")
+	f.StringVar(&o.updatedBefore, "updated-before", "", "not changed since this day or time")
 	f.StringVar(&o.filter.Sort, "sort", "", "placed_at, updated_at or total; - before it turns it round")
 	f.IntVar(&o.most, "limit", 50, "how many at most; 0 for all")
 	f.BoolVar(&o.json, "json", false, "print the documents, one a line")
+	f.BoolVar(&o.count, "count", false, "print about how many there are, as the store's statistics say")
 	return cmd
+}
+
+// read takes over what the flags do not set by themselves.
+func (o *listOptions) read(cmd *cobra.Command) error {
+	for _, at := range []struct {
+		text string
+		to   *time.Time
+	}{
+		{o.after, &o.filter.CreatedAfter},
+		{o.before, &o.filter.CreatedBefore},
+		{o.updatedAfter, &o.filter.UpdatedAfter},
+		{o.updatedBefore, &o.filter.UpdatedBefore},
+	} {
+		var err error
+		if *at.to, err = day(at.text); err != nil {
+			return err
+		}
+	}
+	if cmd.Flags().Changed("total-min") {
+		o.filter.TotalMin = &o.totalMin
+	}
+	if cmd.Flags().Changed("total-max") {
+		o.filter.TotalMax = &o.totalMax
+	}
+	return nil
 }
 
 // day reads a day or a time; zero for neither.

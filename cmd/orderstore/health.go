@@ -124,7 +124,8 @@ const caughtUpWithin = 10_000
 
 // caughtUp is which views have caught up since the node started. A view has when it has all that there was when somebody first asked, and
 // nearly all that there is: a short log is caught up with to its end, and a long one that grows meanwhile is caught up with at last.
-// Views that fall behind later stay: reads that name a position tell.
+// Views that fall behind later stay: reads that name a position tell. The search, which rests while the others have a backlog, need not
+// be near the end: under load it may never be.
 type caughtUp struct {
 	mu    sync.Mutex
 	goal  int64 // the end when it was first known
@@ -144,7 +145,8 @@ func (c *caughtUp) reached(view string, position, end int64) bool {
 	if !c.known {
 		c.goal, c.known, c.views = end, true, map[string]bool{}
 	}
-	if position < c.goal || position < end-caughtUpWithin {
+	near := position >= end-caughtUpWithin || view == projection.OrderSearch
+	if position < c.goal || !near {
 		return false
 	}
 	c.views[view] = true

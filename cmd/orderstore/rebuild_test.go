@@ -47,6 +47,7 @@ func (s *system) newTraffic() *traffic {
 		{user, path + "?include=timeline"},
 		{user, "/v1/orders?limit=20&channel=web"},
 		{user, "/v1/orders?text=pen&limit=5"},
+		{user, "/v1/orders?sku=A-1&limit=5&fields=id,lines.sku"},
 		{provider, "/v1/tasks?limit=20"},
 		{user, path + "/timeline"},
 	} {
@@ -151,7 +152,7 @@ func TestRebuildOfARunningInstance(t *testing.T) {
 	require.Contains(t, out, "the former tables are kept")
 	out, status = runCommand(t, "orderstore", "rebuild", "--all", "--keep=false", "--data", s.data)
 	require.Equal(t, 0, status, out)
-	for view, generation := range map[string]int{"order_view": 3, "task_inbox": 2, "timeline": 2, "order_search": 2} {
+	for view, generation := range map[string]int{"order_view": 3, "task_inbox": 2, "timeline": 2, "order_search": 2, "order_facets": 2, "catalog": 2} {
 		require.Contains(t, out, fmt.Sprintf("%-12s generation %d is live", view, generation))
 		require.Contains(t, out, fmt.Sprintf("dropped generation %d of %s", generation-1, view))
 	}
@@ -258,7 +259,7 @@ func TestEventOfANewerVersionStopsWhatNeedsIt(t *testing.T) {
 		INSERT INTO order_events (position, recorded_at, subject, event, digest)
 		SELECT $1::bigint + 1, now(), $2, $3, $4 FROM moved`, last, "orders.demo.retail%2Eerp.-.order.teleported", body, digest[:])
 	require.NoError(t, err)
-	for _, view := range []string{"order_view", "task_inbox", "order_search"} {
+	for _, view := range []string{"order_view", "task_inbox", "order_search", "order_facets"} {
 		require.Equal(t, last+1, s.stoppedAt(view, 0), view)
 	}
 	status, parts := s.parts()

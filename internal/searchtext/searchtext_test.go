@@ -67,6 +67,19 @@ func TestIndexNeverHidesAHit(t *testing.T) {
 	})
 }
 
+func TestCustomersAreFoundHoweverTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[string]string{
+		" Ada@Example.COM ": "ada@example.com", "ＡＤＡ  Løve": "ada løve", "+49 (30) 12-345": "493012345", "0049 30 12345": "493012345", "030/12345": "03012345",
+		"12.34": "12.34", "阿明 😀": "阿明 😀", " \t": "", "123 Main": "123 main",
+	} {
+		require.Equal(t, want, searchtext.Customer(value), "%q", value)
+	}
+	require.NotEqual(t, searchtext.Facet("t", searchtext.KindSKU, "a"), searchtext.Facet("u", searchtext.KindSKU, "a"))
+	require.NotEqual(t, searchtext.Facet("t", searchtext.KindSKU, "a"), searchtext.Facet("t", searchtext.KindRegion, "a"))
+	require.EqualValues(t, -9157516415823086526, searchtext.Facet("t", searchtext.KindSKU, "a"), "what is stored is found by later versions too")
+}
+
 func FuzzFold(f *testing.F) {
 	for _, seed := range []string{"", "Ａ é", "\x00\xff", "机械 键", strings.Repeat("ﷺ", 3)} {
 		f.Add(seed)
