@@ -290,21 +290,27 @@ func tenantOf(c echo.Context, s scope) (string, error) {
 	return named, nil
 }
 
-func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
-	err := onlyKnown(c, "status", "tenant", "channel", "business_type", "region", "external_ref", "currency", "created_after",
-		"created_before", "text", "sort", "limit", "cursor")
-	if err != nil {
-		return err
+// listFilter reads which orders are listed, and refuses what is no parameter of a list; other names those that the route has besides.
+func (q *queries) listFilter(c echo.Context, who auth.Identity, other ...string) (filter, error) {
+	known := append([]string{
+		"status", "tenant", "channel", "business_type", "region", "external_ref", "currency", "created_after", "created_before", "text",
+	}, other...)
+	if err := onlyKnown(c, "status", known...); err != nil {
+		return filter{}, err
 	}
 	own, err := scopeOf(who)
 	if err != nil {
-		return err
+		return filter{}, err
 	}
 	tenant, err := tenantOf(c, own)
 	if err != nil {
-		return err
+		return filter{}, err
 	}
-	f, err := q.filterOf(c, tenant)
+	return q.filterOf(c, tenant)
+}
+
+func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
+	f, err := q.listFilter(c, who, "sort", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -316,7 +322,7 @@ func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	list, owner := f.name(s), scope{tenant: tenant}.owner()
+	list, owner := f.name(s), scope{tenant: f.tenant}.owner()
 	after, err := q.placeOf(c, list, owner)
 	if err != nil {
 		return err

@@ -61,6 +61,7 @@ type queries struct {
 	cfg       Config
 	db        *sqlx.DB
 	auxiliary *auxiliary
+	exports   chan struct{} // holds one for each export under way
 }
 
 // Routes are the read side's routes.
@@ -68,10 +69,13 @@ func Routes(cfg Config) []httpapi.Route {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	q := &queries{cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now)}
+	q := &queries{
+		cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now), exports: make(chan struct{}, exportsAtOnce),
+	}
 	everybody := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary, auth.KindOperator}
 	lists := []auth.Kind{auth.KindUser, auth.KindAuxiliary, auth.KindOperator}
 	return []httpapi.Route{
+		q.exportRoute(lists),
 		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Class: httpapi.ClassList, Handler: q.listOrders},
 		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
 		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
