@@ -228,7 +228,11 @@ type parquetLines struct {
 }
 
 func newParquet(w io.Writer) (orderEncoder, error) {
-	return &parquetLines{w: parquet.NewGenericWriter[exportLine](w, parquet.Compression(&parquet.Zstd), parquet.CreatedBy("orderstore", "", ""))}, nil
+	return &parquetLines{w: parquet.NewGenericWriter[exportLine](w,
+		parquet.Compression(&parquet.Zstd), parquet.CreatedBy("orderstore", "", ""),
+		// The bounds of all pages are in memory until the end, and these are long and of no use.
+		parquet.SkipPageBounds("attributes"),
+	)}, nil
 }
 
 func (e *parquetLines) Encode(document []byte) error {

@@ -258,6 +258,7 @@ func (w *world) peak(q *queries, format exportFormat, orders int) uint64 {
 	defer snap.end()
 	var before, now runtime.MemStats
 	runtime.GC()
+	runtime.GC() // the second one empties pools
 	runtime.ReadMemStats(&before)
 	peak, n := uint64(0), 0
 	encoder, err := format.encode(io.Discard)

@@ -53,6 +53,7 @@ type Config struct {
 	// exist before the view has reached it.
 	End    func(ctx context.Context) (int64, error)
 	Cursor *httpapi.Cursor
+	Watch  Watch            // nil: nothing can be watched here
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -62,6 +63,8 @@ type queries struct {
 	db        *sqlx.DB
 	auxiliary *auxiliary
 	exports   chan struct{} // holds one for each export under way
+	looking   chan struct{} // holds one for each statement of a watched list
+	lists     watchedLists
 }
 
 // Routes are the read side's routes.
@@ -71,16 +74,17 @@ func Routes(cfg Config) []httpapi.Route {
 	}
 	q := &queries{
 		cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now), exports: make(chan struct{}, exportsAtOnce),
+		looking: make(chan struct{}, lookingAtOnce),
 	}
 	everybody := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary, auth.KindOperator}
 	lists := []auth.Kind{auth.KindUser, auth.KindAuxiliary, auth.KindOperator}
-	return []httpapi.Route{
+	return append([]httpapi.Route{
 		q.exportRoute(lists),
 		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Class: httpapi.ClassList, Handler: q.listOrders},
 		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
 		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
 		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Class: httpapi.ClassList, Handler: q.listTasks},
-	}
+	}, q.watchRoutes(everybody, lists)...)
 }
 
 func open(pool *pgxpool.Pool) *sqlx.DB { return sqlx.NewDb(stdlib.OpenDBFromPool(pool), "pgx") }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/orderstore/orderstore/client"
 )
@@ -165,6 +166,28 @@ type listOptions struct {
 	json          bool
 }
 
+// flags are those that say which orders.
+func (o *listOptions) flags(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.filter.Status, "status", nil, "with one of these statuses")
+	f.StringVar(&o.filter.Channel, "channel", "", "of this channel")
+	f.StringVar(&o.filter.BusinessType, "business-type", "", "of this business type")
+	f.StringVar(&o.filter.Region, "region", "", "of this region")
+	f.StringVar(&o.filter.ExternalRef, "external-ref", "", "with this reference")
+	f.StringVar(&o.filter.Text, "text", "", "with these words")
+	f.StringVar(&o.after, "created-after", "", "placed at or after this day or time (2026-01-31, 2026-01-31T12:00:00Z)")
+	f.StringVar(&o.before, "created-before", "", "placed before this day or time")
+}
+
+// dates reads what was given of days and times.
+func (o *listOptions) dates() error {
+	var err error
+	if o.filter.CreatedAfter, err = day(o.after); err != nil {
+		return err
+	}
+	o.filter.CreatedBefore, err = day(o.before)
+	return err
+}
+
 func listCommand(c *connection) *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
@@ -172,11 +195,7 @@ func listCommand(c *connection) *cobra.Command {
 		Short: "List orders, the newest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if o.filter.CreatedAfter, err = day(o.after); err != nil {
-				return err
-			}
-			if o.filter.CreatedBefore, err = day(o.before); err != nil {
+			if err := o.dates(); err != nil {
 				return err
 			}
 			store, err := c.client(asUser)
@@ -187,14 +206,7 @@ func listCommand(c *connection) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&o.filter.Status, "status", nil, "with one of these statuses")
-	f.StringVar(&o.filter.Channel, "channel", "", "of this channel")
-	f.StringVar(&o.filter.BusinessType, "business-type", "", "of this business type")
-	f.StringVar(&o.filter.Region, "region", "", "of this region")
-	f.StringVar(&o.filter.ExternalRef, "external-ref", "", "with this reference")
-	f.StringVar(&o.filter.Text, "text", "", "with these words")
-	f.StringVar(&o.after, "created-after", "", "placed at or after this day or time (2026-01-31, 2026-01-31T12:00:00Z)")
-	f.StringVar(&o.before, "created-before", "", "placed before this day or time")
+	o.flags(f)
 	f.StringVar(&o.filter.Sort, "sort", "", "placed_at, updated_at or total; - before it turns it round")
 	f.IntVar(&o.most, "limit", 50, "how many at most; 0 for all")
 	f.BoolVar(&o.json, "json", false, "print the documents, one a line")

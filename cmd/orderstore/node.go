@@ -207,9 +207,11 @@ func (n *node) startViews(ctx context.Context) error {
 		}
 		workers = append(workers, n.poller)
 	}
-	if n.has(roleBroadcast) {
+	if n.has(roleQuery, roleBroadcast) {
 		n.live = broadcast.NewLive(n.read, n.viewTips[projection.Timeline], n.log)
 		workers = append(workers, n.live)
+	}
+	if n.has(roleBroadcast) {
 		if err := n.openWebhooks(ctx); err != nil {
 			return err
 		}
