@@ -34,14 +34,17 @@ func (w *Watch) Order(c echo.Context, who auth.Identity, order string) error {
 // Listed tells of some orders, as of a position or later, whether they are in a list. Of those that never can be it says nothing.
 type Listed = func(ctx context.Context, orders []string, position int64) (map[string]bool, error)
 
-// Orders streams what happens to a tenant's orders of a list, from now on, or from a position or Last-Event-ID on. Without listed, the list
-// has them all.
-func (w *Watch) Orders(c echo.Context, who auth.Identity, tenant string, listed Listed) error {
+// Orders streams what happens to a tenant's orders of a list, from now on, or from a position or Last-Event-ID on. A business type that is not
+// empty counts for the list. Without listed, it has all of these.
+func (w *Watch) Orders(c echo.Context, who auth.Identity, tenant, businessType string, listed Listed) error {
 	in, err := w.interest(c, who, start{now: true})
 	if err != nil {
 		return err
 	}
 	in.whose = party{tenant: tenant}
+	if businessType != "" {
+		in.filter.BusinessTypes = []string{businessType}
+	}
 	withOrders := in.orders
 	in.orders = false // only of those that are told of
 	return w.a.stream(c, in, func(ctx context.Context, p *page) error {

@@ -185,7 +185,7 @@ func (w *world) changeEverything(views []string) {
 
 func (w *world) queries() *queries {
 	cfg := w.config()
-	return &queries{cfg: cfg, db: open(cfg.Read), exports: make(chan struct{}, exportsAtOnce)}
+	return &queries{cfg: cfg, db: open(cfg.Read), exports: make(chan struct{}, exportsAtOnce), looking: make(chan struct{}, lookingAtOnce)}
 }
 
 // A client can tell that it did not get everything: the answer ends before its end.

@@ -20,9 +20,10 @@ import (
 type Watch interface {
 	// Order streams those of one order.
 	Order(c echo.Context, who auth.Identity, order string) error
-	// Orders streams those of a tenant's orders in a list: listed tells of some orders, as of a position or later, whether they are in
-	// it, and nothing of those that never can be. Without listed, all are.
-	Orders(c echo.Context, who auth.Identity, tenant string, listed func(ctx context.Context, orders []string, position int64) (map[string]bool, error)) error
+	// Orders streams those of a tenant's orders in a list, of one business type unless that is empty: listed tells of some orders, as of
+	// a position or later, whether they are in it, and nothing of those that never can be. Without listed, all are.
+	Orders(c echo.Context, who auth.Identity, tenant, businessType string,
+		listed func(ctx context.Context, orders []string, position int64) (map[string]bool, error)) error
 }
 
 // watchRoutes are the live counterparts of an order and of the list, where the node has events.
@@ -92,12 +93,12 @@ func (q *queries) watchOrders(c echo.Context, who auth.Identity) error {
 		return err
 	}
 	all := sorting{column: "placed_at"}
-	if f.name(all) == (filter{tenant: f.tenant}).name(all) {
-		return q.cfg.Watch.Orders(c, who, f.tenant, nil)
+	if f.name(all) == (filter{tenant: f.tenant, businessType: f.businessType}).name(all) {
+		return q.cfg.Watch.Orders(c, who, f.tenant, f.businessType, nil) // the events themselves say that
 	}
 	list, leave := q.lists.join(f.tenant + " " + f.name(all))
 	defer leave()
-	return q.cfg.Watch.Orders(c, who, f.tenant, func(ctx context.Context, orders []string, position int64) (map[string]bool, error) {
+	return q.cfg.Watch.Orders(c, who, f.tenant, f.businessType, func(ctx context.Context, orders []string, position int64) (map[string]bool, error) {
 		return list.listed(ctx, orders, position, func(ctx context.Context) (map[string]bool, error) {
 			return q.listed(ctx, f, orders, position)
 		})
@@ -121,14 +122,14 @@ type verdict struct {
 
 // listed looks up which of some orders are in a list, once the views are at a position.
 func (q *queries) listed(ctx context.Context, f filter, orders []string, position int64) (map[string]bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
-	defer cancel()
 	select {
-	case q.looking <- struct{}{}:
+	case q.looking <- struct{}{}: // who waits for long asks about more events at once then
 		defer func() { <-q.looking }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
 	sql, args := f.verdicts(orders)
 	for {
 		if err := q.reach(ctx, position, f.views()); err != nil {
