@@ -43,7 +43,7 @@ func (c *Client) ExportOrders(ctx context.Context, filter OrderFilter, format st
 	r.atLeast(filter.Position)
 	var export *Export
 	err := c.retry(ctx, func() error {
-		resp, err := c.authorized(ctx, func() (*http.Request, error) { return c.newRequest(ctx, r) })
+		resp, err := c.authorized(ctx, func() (*http.Request, error) { return c.newRequest(ctx, r) }) //nolint:bodyclose // Export.Close closes it
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/orderstore/orderstore/client"
@@ -34,7 +35,7 @@ func TestExportThatIsCutIsAnError(t *testing.T) {
 					problem(w, http.StatusServiceUnavailable, "overloaded", "busy with other exports")
 					return
 				}
-				require.Equal(t, "/v1/orders/export?format=ndjson&status=routed", r.URL.String())
+				assert.Equal(t, "/v1/orders/export?format=ndjson&status=routed", r.URL.String())
 				w.Header().Set("Order-Position", "42")
 				w.Header().Set("Trailer", "Order-Count")
 				_, _ = io.WriteString(w, orders)

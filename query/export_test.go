@@ -212,7 +212,7 @@ func TestExportsAreFew(t *testing.T) {
 	w.fill(4000, 8192)
 	var under []*http.Response
 	for range exportsAtOnce {
-		under = append(under, w.open("demo", "/v1/orders/export"))
+		under = append(under, w.open("demo", "/v1/orders/export")) //nolint:bodyclose // closed below
 	}
 	refused := w.get("demo", "/v1/orders/export").problem(http.StatusServiceUnavailable, fault.Overloaded)
 	require.NotEmpty(t, refused.header.Get("Retry-After"))

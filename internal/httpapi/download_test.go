@@ -54,7 +54,9 @@ func TestDownloadCutsASlowClient(t *testing.T) {
 // during is an authenticator whose client is disabled, or whose token ends, meanwhile.
 type during struct{ disabled bool }
 
-func (*during) Authenticate(context.Context, string) (auth.Identity, error) { return auth.Identity{}, nil }
+func (*during) Authenticate(context.Context, string) (auth.Identity, error) {
+	return auth.Identity{}, nil
+}
 
 func (d *during) Check(who auth.Identity) error {
 	if d.disabled || !time.Now().Before(who.ExpiresAt) {
