@@ -225,10 +225,12 @@ type parquetLines struct {
 	rows  []exportLine
 	held  int // rows of the group that is being filled
 	bytes int
+
+	most, mostBytes int // of a group
 }
 
 func newParquet(w io.Writer) (orderEncoder, error) {
-	return &parquetLines{w: parquet.NewGenericWriter[exportLine](w,
+	return &parquetLines{most: rowGroup, mostBytes: rowGroupBytes, w: parquet.NewGenericWriter[exportLine](w,
 		parquet.Compression(&parquet.Zstd), parquet.CreatedBy("orderstore", "", ""),
 		// The bounds of all pages are in memory until the end, and these are long and of no use.
 		parquet.SkipPageBounds("attributes"),
@@ -245,7 +247,7 @@ func (e *parquetLines) Encode(document []byte) error {
 		row := &e.rows[i]
 		e.held++
 		e.bytes += len(row.Attributes) + len(row.Name) + len(row.SKU) + len(row.CustomerName)
-		if e.held < rowGroup && e.bytes < rowGroupBytes {
+		if e.held < e.most && e.bytes < e.mostBytes {
 			continue
 		}
 		if err := e.put(e.rows[begin : i+1]); err != nil {
