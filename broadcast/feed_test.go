@@ -27,6 +27,7 @@ type side struct {
 	pool *pgxpool.Pool
 	tip  *stream.Tip
 	api  *api
+	told int64 // events that happen has told
 }
 
 func readSide(t *testing.T) *side {

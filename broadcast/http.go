@@ -95,6 +95,7 @@ type listener struct {
 	w     *waiter
 	over  *time.Timer
 	asked bool // it has looked before
+	goes  bool // it goes on and on: what the end of a wait does not show comes soon
 }
 
 // listen joins those who wait. leave it when done.
@@ -119,7 +120,7 @@ func (a *api) poll(ctx context.Context, in interest, limit int, wait time.Durati
 // await reads until there is something, or the wait is over, and goes on behind it. The first look is at all that the read side has.
 func (l *listener) await(ctx context.Context, limit int, wait time.Duration) (*page, error) {
 	for waiting := false; ; {
-		p, err := l.a.reader.read(ctx, l.in, limit, !l.asked || wait == 0)
+		p, err := l.a.reader.read(ctx, l.w, l.in, limit, !l.asked || wait == 0 && !l.goes)
 		if err != nil {
 			return nil, err
 		}
@@ -153,6 +154,11 @@ func (a *api) events(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
+	return a.stream(c, in, nil)
+}
+
+// stream sends events for as long as the client listens and may. judge, where there is one, leaves of a page what is wanted.
+func (a *api) stream(c echo.Context, in interest, judge func(context.Context, *page) error) error {
 	sse, err := httpapi.Stream(c)
 	if err != nil {
 		return nil //nolint:nilerr // the client is gone
@@ -160,14 +166,21 @@ func (a *api) events(c echo.Context, who auth.Identity) error {
 	ctx := c.Request().Context()
 	l := a.listen(in)
 	defer l.leave()
-	for {
+	l.goes = true
+	for sent := time.Now(); ; {
 		p, err := l.await(ctx, feedLimit, sseBeat)
+		if err == nil && judge != nil && len(p.told) > 0 {
+			if err = judge(ctx, p); err == nil && len(p.told) == 0 && time.Since(sent) < sseBeat {
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}
 		if err := send(sse, p); err != nil || ctx.Err() != nil {
 			return nil //nolint:nilerr // the client is gone, or no longer allowed to listen
 		}
+		sent = time.Now()
 	}
 }
 

@@ -53,9 +53,10 @@ type Live struct {
 
 // waiter is one who waits. Its channel holds one wake-up, so that none is lost between looking and waiting.
 type waiter struct {
-	wake chan struct{}
-	want Filter
-	idle bool // it has heard all, and nothing that it wants has come since
+	wake  chan struct{}
+	want  Filter
+	idle  bool  // it has heard all, and nothing that it wants has come since
+	quiet int64 // up to here nothing that it wants came while it was idle
 }
 
 // NewLive makes it on the read database, whose timeline is as far as the tip says.
@@ -163,6 +164,11 @@ func (l *Live) add(found []*told, reached int64) {
 		l.wake(party{tenant: n.Tenant}, n)
 		l.wake(party{provider: n.Provider}, n)
 		l.wake(party{}, n)
+		if n.Subject != "" {
+			l.wake(party{tenant: n.Tenant, order: n.Subject}, n)
+			l.wake(party{provider: n.Provider, order: n.Subject}, n)
+			l.wake(party{order: n.Subject}, n)
+		}
 	}
 }
 
@@ -185,7 +191,9 @@ func (l *Live) trim() {
 func (l *Live) wake(p party, n *events.Notice) {
 	for w := range l.waiting[p] {
 		if w.want.Matches(n.Type, n.BusinessType) {
-			w.idle = false
+			if w.idle {
+				w.idle, w.quiet = false, n.Position-1
+			}
 			w.signal()
 		}
 	}
@@ -215,7 +223,7 @@ func (l *Live) next(w *waiter, p party, position int64, limit int) (found []*tol
 	if w.idle {
 		return nil, max(position, l.reached), true
 	}
-	found, scanned, ok = l.look(p, w.want, position, limit, false, 0)
+	found, scanned, ok = l.look(p, w.want, max(position, w.quiet), limit, false, 0)
 	w.idle = ok && len(found) < limit
 	return found, scanned, ok
 }

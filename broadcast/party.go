@@ -9,11 +9,14 @@ import (
 type party struct {
 	tenant   string
 	provider string
+	order    string // of what the two hear, events of this order alone
 }
 
 // hears says whether an event is the party's.
 func (p party) hears(n *events.Notice) bool {
 	switch {
+	case p.order != "" && n.Subject != p.order:
+		return false
 	case p.tenant != "":
 		return n.Tenant == p.tenant
 	case p.provider != "":

@@ -17,19 +17,30 @@ import (
 type page struct {
 	told      []*told
 	data      []json.RawMessage // of each event its order; nil where none were asked for
+	listed    []bool            // of each event, whether its order is in the list that is watched; nil where none is
 	scannedTo int64             // up to here nothing of the party's is missing
 	more      bool              // the read side goes on behind it
 }
 
 // event is one of the events in JSON.
 func (p *page) event(i int) []byte {
-	if p.data == nil || p.data[i] == nil {
-		return p.told[i].json
-	}
 	whole := p.told[i].json
-	b := make([]byte, 0, len(whole)+len(p.data[i])+16)
-	b = append(append(b, whole[:len(whole)-1]...), `,"data":`...)
-	return append(append(b, p.data[i]...), '}')
+	var data json.RawMessage
+	if p.data != nil {
+		data = p.data[i]
+	}
+	if data == nil && p.listed == nil {
+		return whole
+	}
+	b := make([]byte, 0, len(whole)+len(data)+32)
+	b = append(b, whole[:len(whole)-1]...)
+	if p.listed != nil {
+		b = strconv.AppendBool(append(b, `,"listed":`...), p.listed[i])
+	}
+	if data != nil {
+		b = append(append(b, `,"data":`...), data...)
+	}
+	return append(b, '}')
 }
 
 // body is the page as the feed answers it. It puts together what was encoded once for all listeners.
@@ -81,14 +92,15 @@ SELECT c.reached, t.position, t.event FROM c LEFT JOIN LATERAL (
 	selectAll      = selectReached + selectPage
 	selectTenant   = selectReached + ` AND tenant = $3` + selectPage
 	selectProvider = selectReached + ` AND provider = $3` + selectPage
+	selectOfOrder  = selectReached + ` AND order_id = $3::text::uuid AND ($4 = '' OR tenant = $4) AND ($5 = '' OR provider = $5)` + selectPage
 	selectOrders   = `SELECT id::text, document FROM order_view WHERE id = ANY ($1::text[]::uuid[])`
 )
 
 // read gives up to limit of the events that somebody who has joined is interested in: from memory where it has them, else from the
 // database. all asks for what the read side has at this moment, not only for what has come into memory.
-func (r *reader) read(ctx context.Context, in interest, limit int, all bool) (*page, error) {
+func (r *reader) read(ctx context.Context, w *waiter, in interest, limit int, all bool) (*page, error) {
 	p := &page{scannedTo: in.after}
-	err := r.fill(ctx, p, in, limit, all)
+	err := r.fill(ctx, w, p, in, limit, all)
 	if err == nil && in.orders {
 		err = r.addOrders(ctx, p, in.who)
 	}
@@ -98,8 +110,15 @@ func (r *reader) read(ctx context.Context, in interest, limit int, all bool) (*p
 	return p, nil
 }
 
-func (r *reader) fill(ctx context.Context, p *page, in interest, limit int, all bool) error {
-	found, scanned, ok := r.live.after(in.whose, in.filter, in.after, limit, all)
+func (r *reader) fill(ctx context.Context, w *waiter, p *page, in interest, limit int, all bool) error {
+	var found []*told
+	var scanned int64
+	var ok bool
+	if all {
+		found, scanned, ok = r.live.after(in.whose, in.filter, in.after, limit, true)
+	} else {
+		found, scanned, ok = r.live.next(w, in.whose, in.after, limit)
+	}
 	if ok {
 		p.add(found, scanned)
 		p.more = len(found) == limit
@@ -143,6 +162,8 @@ func (p *page) add(found []*told, scanned int64) {
 func (r *reader) scan(ctx context.Context, whose party, after int64) (found []*told, reached int64, err error) {
 	query, args := selectAll, []any{after, scanBatch}
 	switch {
+	case whose.order != "":
+		query, args = selectOfOrder, append(args, whose.order, whose.tenant, whose.provider)
 	case whose.tenant != "":
 		query, args = selectTenant, append(args, whose.tenant)
 	case whose.provider != "":

@@ -22,11 +22,18 @@ var errSilent = errors.New("the stream has been silent for too long")
 // receiveStream hands on the events of one SSE connection and moves r.After behind what was handed on. It returns false when
 // the caller wants no more; the connection's end is an error that may be waited out.
 func (c *Client) receiveStream(ctx context.Context, r *FeedRequest, hand func(Event) bool) (bool, error) {
+	request := read("v1", "events")
+	r.filter(request.query)
+	return c.receiveSSE(ctx, request, &r.After, hand)
+}
+
+// receiveSSE is receiveStream of any address.
+func (c *Client) receiveSSE(ctx context.Context, request request, after *int64, hand func(Event) bool) (bool, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(c.idle, func() { cancel(errSilent) })
 	defer watchdog.Stop()
-	resp, err := c.openStream(ctx, r)
+	resp, err := c.openStream(ctx, request, *after)
 	if err != nil {
 		return true, silent(ctx, err)
 	}
@@ -37,10 +44,10 @@ func (c *Client) receiveStream(ctx context.Context, r *FeedRequest, hand func(Ev
 		if err != nil {
 			return true, silent(ctx, &cutAnswer{err})
 		}
-		if event.Position <= r.After {
+		if event.Position <= *after {
 			continue
 		}
-		r.After = event.Position
+		*after = event.Position
 		c.saw(event.Position)
 		if !hand(event) {
 			return false, nil
@@ -48,11 +55,9 @@ func (c *Client) receiveStream(ctx context.Context, r *FeedRequest, hand func(Ev
 	}
 }
 
-func (c *Client) openStream(ctx context.Context, r *FeedRequest) (*http.Response, error) {
-	request := read("v1", "events")
+func (c *Client) openStream(ctx context.Context, request request, after int64) (*http.Response, error) {
 	request.header.Set("Accept", "text/event-stream")
-	request.header.Set("Last-Event-ID", strconv.FormatInt(r.After, 10))
-	r.filter(request.query)
+	request.header.Set("Last-Event-ID", strconv.FormatInt(after, 10))
 	resp, err := c.authorized(ctx, func() (*http.Request, error) { return c.newRequest(ctx, request) })
 	if err != nil {
 		return nil, fmt.Errorf("open event stream: %w", err)

@@ -179,6 +179,8 @@ type Event struct {
 	Traceparent  string          `json:"traceparent,omitempty"`
 	DataRef      string          `json:"dataref,omitempty"`
 	Data         json.RawMessage `json:"data,omitempty"`
+	// Listed says, of an event from WatchOrders, whether its order is in the list that is watched.
+	Listed *bool `json:"listed,omitempty"`
 
 	Delivery Delivery `json:"-"` // how it came, if by webhook
 }

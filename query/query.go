@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -54,6 +55,7 @@ type Config struct {
 	// exist before the view has reached it.
 	End    func(ctx context.Context) (int64, error)
 	Cursor *httpapi.Cursor
+	Watch  Watch            // nil: nothing can be watched here
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -62,8 +64,11 @@ type queries struct {
 	cfg       Config
 	db        *sqlx.DB
 	auxiliary *auxiliary
-	lists     *turns
+	turns     *turns
 	stockEnd  stockEnd
+	exports   chan struct{} // holds one for each export under way
+	looking   chan struct{} // holds one for each statement of a watched list
+	lists     watchedLists
 }
 
 // Routes are the read side's routes.
@@ -72,17 +77,18 @@ func Routes(cfg Config) []httpapi.Route {
 		cfg.Now = time.Now
 	}
 	q := &queries{
-		cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now),
-		lists: newTurns(listTurns, ownTurns, ownWaiting),
+		cfg: cfg, db: open(cfg.Read), auxiliary: newAuxiliary(cfg.Auxiliary, cfg.Now), exports: make(chan struct{}, exportsAtOnce),
+		looking: make(chan struct{}, lookingAtOnce), turns: newTurns(listTurns, ownTurns, ownWaiting),
 	}
 	everybody := []auth.Kind{auth.KindUser, auth.KindProvider, auth.KindAuxiliary, auth.KindOperator}
 	lists := []auth.Kind{auth.KindUser, auth.KindAuxiliary, auth.KindOperator}
 	return append([]httpapi.Route{
+		q.exportRoute(lists),
 		{Method: http.MethodGet, Path: "/v1/orders", Scope: auth.ScopeOrdersRead, Kinds: lists, Class: httpapi.ClassList, Handler: q.inTurn(q.listOrders)},
 		{Method: http.MethodGet, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getOrder},
 		{Method: http.MethodGet, Path: "/v1/orders/:id/timeline", Scope: auth.ScopeOrdersRead, Kinds: everybody, Handler: q.getTimeline},
 		{Method: http.MethodGet, Path: "/v1/tasks", Scope: auth.ScopeTasksRead, Kinds: []auth.Kind{auth.KindProvider}, Class: httpapi.ClassList, Handler: q.inTurn(q.listTasks)},
-	}, append(q.stockRoutes(), q.catalogRoutes(lists)...)...)
+	}, slices.Concat(q.stockRoutes(), q.catalogRoutes(lists), q.watchRoutes(everybody, lists))...)
 }
 
 func open(pool *pgxpool.Pool) *sqlx.DB { return sqlx.NewDb(stdlib.OpenDBFromPool(pool), "pgx") }

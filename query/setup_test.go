@@ -248,6 +248,8 @@ type answered struct {
 	status int
 	header http.Header
 	body   []byte
+
+	trailer http.Header
 }
 
 // get asks as one of the callers; headers are name, value pairs.
@@ -271,7 +273,7 @@ func (w *world) getFrom(server *httptest.Server, who, path string, headers ...st
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	require.NoError(w.t, err)
-	return answered{t: w.t, status: res.StatusCode, header: res.Header, body: body}
+	return answered{t: w.t, status: res.StatusCode, header: res.Header, body: body, trailer: res.Trailer}
 }
 
 func (a answered) is(status int) answered {

@@ -162,7 +162,7 @@ func (q *queries) turn(ctx context.Context) (done func(), err error) {
 	if !ok {
 		return func() {}, nil
 	}
-	return q.lists.take(ctx, owner)
+	return q.turns.take(ctx, owner)
 }
 
 // conflictTries is how often a read is made at most that a standby gave up for what came from its primary, and conflictPause the time

@@ -27,7 +27,7 @@ func fanoutCommand() *cobra.Command {
 	o := &fanout{}
 	cmd := &cobra.Command{
 		Use:   "fanout",
-		Short: "How long until all of many listeners have heard of an order: by SSE, by long polls of the feed, or by webhook",
+		Short: "How long until all of many listeners have heard of an order: by SSE, by watching a list, by long polls of the feed, or by webhook",
 		Long: `Opens many listeners of one tenant, submits orders at a fixed rate (open loop), and counts for each listener and each order
 it is to hear of how long that took since the order was due to be sent. With --kinds K the orders are of K kinds of work, and listener
 n hears of kind n modulo K alone: each order then matches listeners/K of them. With --hang N the first N webhook receivers never
@@ -41,7 +41,7 @@ Nobody serves the orders: each is one event.`,
 	}
 	o.runFlags(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&o.transport, "transport", "sse", "sse, feed or webhook")
+	flags.StringVar(&o.transport, "transport", "sse", "sse, watch (a list of orders), feed or webhook")
 	flags.IntVar(&o.listeners, "listeners", 2000, "listeners")
 	flags.IntVar(&o.kinds, "kinds", 1, "kinds of work among the orders; a listener hears of one of them")
 	flags.IntVar(&o.hang, "hang", 0, "webhook receivers that take requests and never answer")

@@ -18,7 +18,7 @@ func (a *audience) listen(ctx context.Context, t *target) (context.Context, func
 	stop := func() { cancel(); finished.Wait() }
 	var err error
 	switch a.o.transport {
-	case "sse":
+	case "sse", "watch":
 		err = a.overSSE(listening, t, &finished)
 	case "feed":
 		err = a.overFeed(listening, t, &finished)
@@ -28,7 +28,7 @@ func (a *audience) listen(ctx context.Context, t *target) (context.Context, func
 			return listening, func() { closing(); stop() }, nil
 		}
 	default:
-		err = fmt.Errorf("--transport %s: must be sse, feed or webhook", a.o.transport)
+		err = fmt.Errorf("--transport %s: must be sse, watch, feed or webhook", a.o.transport)
 	}
 	if err != nil {
 		stop()
@@ -60,6 +60,17 @@ func (a *audience) filter(listener int) string {
 	return "?types=order.placed&business_types=" + a.kinds[listener%a.o.kinds]
 }
 
+// stream is the address of a listener's event stream: the party's events, or the list of orders that is watched.
+func (a *audience) stream(listener int) string {
+	if a.o.transport != "watch" {
+		return "/v1/events" + a.filter(listener)
+	}
+	if a.o.kinds == 1 {
+		return "/v1/orders/watch?types=order.placed"
+	}
+	return "/v1/orders/watch?types=order.placed&business_type=" + a.kinds[listener%a.o.kinds]
+}
+
 func (a *audience) overSSE(ctx context.Context, t *target, finished *sync.WaitGroup) error {
 	host, bearer, err := a.bearer(t)
 	if err != nil {
@@ -68,7 +79,7 @@ func (a *audience) overSSE(ctx context.Context, t *target, finished *sync.WaitGr
 	open := make(chan struct{}, a.o.listeners)
 	for n := range a.o.listeners {
 		finished.Go(func() {
-			a.fail(load.ListenSSE(ctx, host, "/v1/events"+a.filter(n), bearer, func() { open <- struct{}{} },
+			a.fail(load.ListenSSE(ctx, host, a.stream(n), bearer, func() { open <- struct{}{} },
 				func(position int64, at time.Time) { a.hear(n, position, at) }))
 		})
 	}

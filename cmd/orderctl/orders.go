@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/orderstore/orderstore/client"
 )
@@ -167,6 +168,26 @@ type listOptions struct {
 	json, count                 bool
 }
 
+// flags are those that say which orders.
+func (o *listOptions) flags(f *pflag.FlagSet) {
+	f.StringSliceVar(&o.filter.Status, "status", nil, "with one of these statuses")
+	f.StringSliceVar(&o.filter.Channels, "channel", nil, "of one of these channels")
+	f.StringSliceVar(&o.filter.BusinessTypes, "business-type", nil, "of one of these business types")
+	f.StringSliceVar(&o.filter.Regions, "region", nil, "of one of these regions")
+	f.StringVar(&o.filter.Provider, "provider", "", "with a task of this provider, now or before")
+	f.StringVar(&o.filter.SKU, "sku", "", "with a line of this SKU")
+	f.StringVar(&o.filter.Customer, "customer", "", "of the customer with this name, email address or telephone number")
+	f.StringVar(&o.filter.Currency, "currency", "", "in this currency")
+	f.Int64Var(&o.totalMin, "total-min", 0, "of at least so many minor units of --currency")
+	f.Int64Var(&o.totalMax, "total-max", 0, "of at most so many minor units of --currency")
+	f.StringVar(&o.filter.ExternalRef, "external-ref", "", "with this reference")
+	f.StringVar(&o.filter.Text, "text", "", "with these words")
+	f.StringVar(&o.after, "created-after", "", "placed at or after this day or time (2026-01-31, 2026-01-31T12:00:00Z)")
+	f.StringVar(&o.before, "created-before", "", "placed before this day or time")
+	f.StringVar(&o.updatedAfter, "updated-after", "", "changed at or after this day or time")
+	f.StringVar(&o.updatedBefore, "updated-before", "", "not changed since this day or time")
+}
+
 func listCommand(c *connection) *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
@@ -192,22 +213,7 @@ func listCommand(c *connection) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&o.filter.Status, "status", nil, "with one of these statuses")
-	f.StringSliceVar(&o.filter.Channels, "channel", nil, "of one of these channels")
-	f.StringSliceVar(&o.filter.BusinessTypes, "business-type", nil, "of one of these business types")
-	f.StringSliceVar(&o.filter.Regions, "region", nil, "of one of these regions")
-	f.StringVar(&o.filter.Provider, "provider", "", "with a task of this provider, now or before")
-	f.StringVar(&o.filter.SKU, "sku", "", "with a line of this SKU")
-	f.StringVar(&o.filter.Customer, "customer", "", "of the customer with this name, email address or telephone number")
-	f.StringVar(&o.filter.Currency, "currency", "", "in this currency")
-	f.Int64Var(&o.totalMin, "total-min", 0, "of at least so many minor units of --currency")
-	f.Int64Var(&o.totalMax, "total-max", 0, "of at most so many minor units of --currency")
-	f.StringVar(&o.filter.ExternalRef, "external-ref", "", "with this reference")
-	f.StringVar(&o.filter.Text, "text", "", "with these words")
-	f.StringVar(&o.after, "created-after", "", "placed at or after this day or time (2026-01-31, 2026-01-31T12:00:00Z)")
-	f.StringVar(&o.before, "created-before", "", "placed before this day or time")
-	f.StringVar(&o.updatedAfter, "updated-after", "", "changed at or after this day or time")
-	f.StringVar(&o.updatedBefore, "updated-before", "", "not changed since this day or time")
+	o.flags(f)
 	f.StringVar(&o.filter.Sort, "sort", "", "placed_at, updated_at or total; - before it turns it round")
 	f.IntVar(&o.most, "limit", 50, "how many at most; 0 for all")
 	f.BoolVar(&o.json, "json", false, "print the documents, one a line")

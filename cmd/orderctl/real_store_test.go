@@ -195,6 +195,49 @@ func TestSampleOrdersAreTaken(t *testing.T) {
 	events := ok(t, "--data", s.data, "watch", "--after", "0", "--feed", "--count", "1000", "--json")
 	require.Equal(t, 1000, strings.Count(events, "\n"))
 	require.Equal(t, 1000, strings.Count(ok(t, "--data", s.data, "watch", "--after", "0", "--count", "1000"), "\n"))
+	exported(t, s, refs)
+}
+
+// exported has the orders written to files of each format, and what is watched agree with them.
+func exported(t *testing.T, s *store, ids []string) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"all.ndjson", "all.csv", "all.parquet"} {
+		r := orderctl(t.Context(), nil, "--data", s.data, "export", "--output", filepath.Join(dir, name), "--sort", "placed_at")
+		require.NoError(t, r.err)
+	}
+	content := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		require.NoError(t, err)
+		return string(b)
+	}
+	lines := strings.SplitAfter(content("all.ndjson"), "\n")
+	for _, id := range ids {
+		require.Contains(t, content("all.csv"), id)
+	}
+	require.GreaterOrEqual(t, len(lines), len(ids))
+	require.Equal(t, lines[0], ok(t, "--data", s.data, "export", "--format", "ndjson", "--quiet", "--sort", "placed_at", "--external-ref", refOf(t, lines[0])))
+	require.Equal(t, "PAR1", content("all.parquet")[:4])
+	require.Equal(t, "PAR1", content("all.parquet")[len(content("all.parquet"))-4:])
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 3, "nothing is left of what they were called before they were whole")
+
+	placed := ok(t, "--data", s.data, "orders", "watch", ids[0], "--count", "1", "--json")
+	require.Contains(t, placed, `"order.placed"`)
+	require.Contains(t, placed, ids[0])
+	listed := ok(t, "--data", s.data, "orders", "watch", "--after", "0", "--status", "unrouted", "--count", "1")
+	require.Contains(t, listed, "(not in the list)")
+
+	gone := filepath.Join(dir, "no such folder", "x.csv")
+	require.Error(t, orderctl(t.Context(), nil, "--data", s.data, "export", "--output", gone).err)
+}
+
+func refOf(t *testing.T, document string) string {
+	t.Helper()
+	var o client.Order
+	require.NoError(t, json.Unmarshal([]byte(document), &o))
+	return o.ExternalRef
 }
 
 // completeInTwoRuns stops the sample provider in the middle and runs it again, without anything that it could remember by.

@@ -43,6 +43,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{
 			Read: n.read, Auxiliary: n.auxiliary, Positions: n.positions(), End: n.end, Cursor: httpapi.NewCursor(cursors),
+			Watch: broadcast.NewWatch(n.read, n.live),
 		})...)
 	}
 	if n.has(roleBroadcast) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,9 +231,11 @@ func (n *node) startViews(ctx context.Context) error {
 		}
 		workers = append(workers, n.poller)
 	}
-	if n.has(roleBroadcast) {
-		n.live = broadcast.NewLive(n.heard, n.viewTips[projection.Timeline], n.log)
+	if n.has(roleQuery, roleBroadcast) {
+		n.live = broadcast.NewLive(cmp.Or(n.heard, n.read), n.viewTips[projection.Timeline], n.log)
 		workers = append(workers, n.live)
+	}
+	if n.has(roleBroadcast) {
 		if err := n.openWebhooks(ctx); err != nil {
 			return err
 		}

@@ -11,14 +11,15 @@ import (
 	"github.com/orderstore/orderstore/internal/fault"
 )
 
-// Class says what a busy node gives up first: lists, then other reads, then writes, and the submission of orders last. Batches and
-// streams last long, so they are only counted, each for themselves.
+// Class says what a busy node gives up first: exports, then lists, then other reads, then writes, and the submission of orders last.
+// Exports, batches and streams last long, so they are counted each for themselves.
 type Class uint8
 
 // The classes of routes.
 const (
 	ClassByMethod Class = iota // ClassRead for GET and HEAD, ClassFree for public routes, ClassWrite for others
-	ClassList                  // pages of lists, searches, exports
+	ClassExport                // whole lists in one answer
+	ClassList                  // pages of lists, searches
 	ClassRead                  // reads of one thing
 	ClassWrite                 // what providers, auxiliary systems and operators write
 	ClassSubmit                // orders
@@ -31,6 +32,8 @@ const (
 // String names the class in metrics.
 func (c Class) String() string {
 	switch c {
+	case ClassExport:
+		return "export"
 	case ClassList:
 		return "list"
 	case ClassRead:
@@ -51,7 +54,7 @@ func (c Class) String() string {
 
 // Classes are all that can be refused.
 func Classes() []Class {
-	return []Class{ClassList, ClassRead, ClassWrite, ClassSubmit, ClassBatch, ClassStream}
+	return []Class{ClassExport, ClassList, ClassRead, ClassWrite, ClassSubmit, ClassBatch, ClassStream}
 }
 
 const (
@@ -66,11 +69,14 @@ type allowance struct {
 	most  int64   // requests under way
 	share float64 // of what is for all: it is refused when the node is busier than this
 	short bool    // counts among the short ones
+	yield bool    // does not count among them, and is refused for them all the same
 }
 
 // allowanceOf is the order of shedding.
 func allowanceOf(c Class) allowance {
 	switch c {
+	case ClassExport:
+		return allowance{most: 4, share: 0.125, yield: true}
 	case ClassList:
 		return allowance{most: 128, share: 0.25, short: true}
 	case ClassRead:
@@ -150,8 +156,12 @@ func (a *Admission) admit(c echo.Context, class Class, answer func(echo.Context)
 // enter counts the request in, whether it is let in or not.
 func (a *Admission) enter(class Class, allowed allowance) error {
 	under := a.underWay[class].Add(1)
+	short := a.short.Load()
 	if allowed.short {
-		if float64(a.short.Add(1)) > allowed.share*shortUnderWay {
+		short = a.short.Add(1)
+	}
+	if allowed.short || allowed.yield {
+		if float64(short) > allowed.share*shortUnderWay {
 			return overloaded(fullAfter)
 		}
 		if a.cfg.Pressure != nil && a.cfg.Pressure() > allowed.share {

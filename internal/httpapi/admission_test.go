@@ -120,24 +120,27 @@ func TestSubmissionIsShedLast(t *testing.T) {
 		pressure float64
 		in       []string
 	}{
-		{0, []string{"list", "read", "write", "submit", "batch", "stream", "free"}},
+		{0, []string{"export", "list", "read", "write", "submit", "batch", "stream", "free"}},
+		{0.2, []string{"list", "read", "write", "submit", "batch", "stream", "free"}},
 		{0.3, []string{"read", "write", "submit", "batch", "stream", "free"}},
 		{0.6, []string{"write", "submit", "batch", "stream", "free"}},
 		{0.8, []string{"submit", "batch", "stream", "free"}},
 		{1.1, []string{"batch", "stream", "free"}},
-		{0, []string{"list", "read", "write", "submit", "batch", "stream", "free"}},
+		{0, []string{"export", "list", "read", "write", "submit", "batch", "stream", "free"}},
 	} {
 		b.pressure = c.pressure
 		require.Equal(t, c.in, b.let(), "pressure %v", c.pressure)
 	}
 	require.Equal(t, map[httpapi.Class]int{
-		httpapi.ClassList: 4, httpapi.ClassRead: 3, httpapi.ClassWrite: 2, httpapi.ClassSubmit: 1,
+		httpapi.ClassExport: 5, httpapi.ClassList: 4, httpapi.ClassRead: 3, httpapi.ClassWrite: 2, httpapi.ClassSubmit: 1,
 	}, b.refused)
 }
 
 func TestClassesAreBoundedEachAndTogether(t *testing.T) {
 	t.Parallel()
 	b := newBusy(t)
+	b.stay(4, httpapi.ClassExport, "{}")
+	require.Equal(t, []string{"list", "read", "write", "submit", "batch", "stream", "free"}, b.let(), "exports are full")
 	b.stay(128, httpapi.ClassList, "{}")
 	b.stay(64, httpapi.ClassBatch, "{}")
 	require.Equal(t, []string{"read", "write", "submit", "stream", "free"}, b.let(), "lists and batches are full")
@@ -150,7 +153,7 @@ func TestClassesAreBoundedEachAndTogether(t *testing.T) {
 	require.Equal(t, int64(1921+1024+1023), b.admission.UnderWay(httpapi.ClassSubmit))
 	b.release()
 	require.Zero(t, b.admission.UnderWay(httpapi.ClassSubmit))
-	require.Equal(t, []string{"list", "read", "write", "submit", "batch", "stream", "free"}, b.let())
+	require.Equal(t, []string{"export", "list", "read", "write", "submit", "batch", "stream", "free"}, b.let())
 }
 
 func TestBodiesInMemoryAreBounded(t *testing.T) {
@@ -167,7 +170,7 @@ func TestBodiesInMemoryAreBounded(t *testing.T) {
 	require.Equal(t, "overloaded", problemType(t, rec))
 	b.release()
 	require.Equal(t, http.StatusNoContent, b.post("/submit", io.MultiReader(strings.NewReader(large))).Code)
-	require.Len(t, b.let(), 7)
+	require.Len(t, b.let(), 8)
 }
 
 // BenchmarkAdmission is what a request pays for being let in.

@@ -106,6 +106,8 @@ func surround(cfg Config) echo.MiddlewareFunc {
 			id := requestID(c.Request())
 			c.Response().Header().Set(HeaderRequestID, id)
 			err := guarded(next, c)
+			var broken *cutOff
+			half := c.Response().Committed && errors.As(err, &broken)
 			if err != nil && !c.Response().Committed {
 				_ = WriteProblem(c, err) // the connection is gone: the log line below says so
 			}
@@ -114,6 +116,9 @@ func surround(cfg Config) echo.MiddlewareFunc {
 				cfg.Observe(c.Request().Method, c.Path(), c.Response().Status, took)
 			}
 			logRequest(cfg, c, id, took, err)
+			if half {
+				panic(http.ErrAbortHandler) // net/http's own way to cut a connection
+			}
 			return nil
 		}
 	}

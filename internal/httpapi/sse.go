@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -20,7 +21,7 @@ type SSE struct {
 	gone    <-chan struct{} // closed when the client hangs up
 	w       http.ResponseWriter
 	control *http.ResponseController
-	buf     bytes.Buffer
+	buf     *bytes.Buffer // of what is not sent yet; nil: nothing
 	caller  *caller
 	timeout time.Duration
 }
@@ -57,6 +58,7 @@ const sseBuffer = 64 << 10
 
 // Add is Event for one of several: it is sent with the others at Flush, or when they are many. It fails as Event does.
 func (s *SSE) Add(id, event string, data []byte) error {
+	s.fill()
 	s.field("id", id)
 	s.field("event", event)
 	for line := range bytes.SplitSeq(data, []byte("\n")) {
@@ -74,6 +76,7 @@ func (s *SSE) Add(id, event string, data []byte) error {
 // Comment sends a line that clients ignore: it keeps proxies from closing the connection and finds out whether the client
 // is still there and still allowed. Send one at least every 15 s.
 func (s *SSE) Comment() error {
+	s.fill()
 	s.buf.WriteString(":\n\n")
 	return s.Flush()
 }
@@ -91,7 +94,7 @@ func (s *SSE) field(name, value string) {
 
 // Flush sends what was added.
 func (s *SSE) Flush() error {
-	if s.buf.Len() == 0 {
+	if s.buf == nil {
 		return nil
 	}
 	defer s.emptied()
@@ -116,11 +119,26 @@ func (s *SSE) Flush() error {
 	return nil
 }
 
-// emptied keeps the buffer for the next event, unless it has become large.
-func (s *SSE) emptied() {
-	if s.buf.Cap() > sseBuffer {
-		s.buf = bytes.Buffer{}
+// sseBuffers are for events on their way: who waits for some holds none, and most of many listeners wait.
+//
+//nolint:gochecknoglobals // memory to use again, which holds no state
+var sseBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func (s *SSE) fill() {
+	if s.buf != nil {
 		return
 	}
-	s.buf.Reset()
+	var ok bool
+	if s.buf, ok = sseBuffers.Get().(*bytes.Buffer); !ok {
+		s.buf = new(bytes.Buffer)
+	}
+}
+
+// emptied gives the buffer away for other events, unless it has become large.
+func (s *SSE) emptied() {
+	if s.buf.Cap() <= 2*sseBuffer {
+		s.buf.Reset()
+		sseBuffers.Put(s.buf)
+	}
+	s.buf = nil
 }

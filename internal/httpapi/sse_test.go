@@ -28,7 +28,7 @@ func serve(t *testing.T, h func(c echo.Context) error) (url string, result <-cha
 	e.GET("/", func(c echo.Context) error {
 		err := h(c)
 		results <- err
-		return nil
+		return err
 	})
 	server := httptest.NewUnstartedServer(e)
 	server.Config = NewServer("", e)
