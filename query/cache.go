@@ -39,7 +39,7 @@ type OrderCache struct {
 	mu     sync.Mutex // for Reached and Lost
 	epochs int64
 
-	hits, misses prometheus.Counter
+	hits, misses atomic.Int64
 }
 
 // cacheEpoch is a time through which every change was told.
@@ -95,15 +95,17 @@ func NewOrderCache(cfg CacheConfig) (*OrderCache, error) {
 }
 
 func (c *OrderCache) register(registry prometheus.Registerer) {
-	lookups := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "orderstore_query_cache_lookups_total",
-		Help: "Orders looked for in memory, by result: hit, or miss for those that were read from the database.",
-	}, []string{"result"})
-	c.hits, c.misses = lookups.WithLabelValues("hit"), lookups.WithLabelValues("miss")
 	if registry == nil {
 		return
 	}
-	registry.MustRegister(lookups, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	lookups := func(result string, count *atomic.Int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "orderstore_query_cache_lookups_total",
+			Help:        "Orders looked for in memory, by result: hit, or miss for those that were read from the database.",
+			ConstLabels: prometheus.Labels{"result": result},
+		}, func() float64 { return float64(count.Load()) })
+	}
+	registry.MustRegister(lookups("hit", &c.hits), lookups("miss", &c.misses), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "orderstore_query_cache_bytes", Help: "What orders in memory take, about.",
 	}, func() float64 { return float64(c.entries.WeightedSize()) }))
 }
@@ -183,10 +185,10 @@ func (c *OrderCache) get(id uuid.UUID, least int64) (kept *cachedOrder, seen int
 	}
 	kept, seen, ok = c.find(id)
 	if ok && seen >= max(least, c.answered.Load()) {
-		c.hits.Inc()
+		c.hits.Add(1)
 		return kept, seen, true
 	}
-	c.misses.Inc()
+	c.misses.Add(1)
 	return nil, 0, false
 }
 

@@ -329,6 +329,7 @@ func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
 	err = q.fresh(c, w, listTimeout, f.views(), func(ctx context.Context) (int64, error) {
 		var err error
 		page, err = readOrders(ctx, q.db, f, s, after, limit)
+		q.cfg.Cache.read(page.seen)
 		return page.seen, err
 	})
 	if err != nil {

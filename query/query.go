@@ -53,7 +53,9 @@ type Config struct {
 	// exist before the view has reached it.
 	End    func(ctx context.Context) (int64, error)
 	Cursor *httpapi.Cursor
-	Now    func() time.Time // nil: time.Now
+	// Cache keeps orders of Read. Who gives Positions also tells it of changes. nil: every order is read from Read.
+	Cache *OrderCache
+	Now   func() time.Time // nil: time.Now
 }
 
 // queries answers the routes.
@@ -112,11 +114,15 @@ func unavailable(ctx context.Context, err error) error {
 		return fault.Wrap(err, fault.Unavailable, "the read side did not answer in time").Retry(retryAfter)
 	case ctx.Err() != nil:
 		return err // the client has gone
-	case postgres.IsUnavailable(err), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
-		errors.Is(err, puddle.ErrClosedPool): // closed: the program is ending
+	case away(err):
 		return fault.Wrap(err, fault.Unavailable, "the read side is away").Retry(retryAfter)
 	}
 	return err
+}
+
+// away recognises that the database cannot be reached, or that its pool was closed because the program is ending.
+func away(err error) bool {
+	return postgres.IsUnavailable(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, puddle.ErrClosedPool)
 }
 
 // canceledByServer recognises a statement that ran into the server's own limit.
