@@ -154,7 +154,7 @@ func (st *statement) conditions() string { return strings.Join(st.where, " AND "
 
 // selectSeen is the position that all the views which a list is made from reflect.
 func (st *statement) selectSeen(views []string) string {
-	return "SELECT min(position) AS checkpoint FROM checkpoints WHERE view = ANY (" + st.arg(views) + ")"
+	return "SELECT min(position) AS checkpoint, coalesce(sum(generation), 0)::bigint AS generation FROM checkpoints WHERE view = ANY (" + st.arg(views) + ")"
 }
 
 // listed is what is read of each order of a list.
@@ -168,7 +168,7 @@ func (s sorting) by() string {
 func (f filter) statement(s sorting, after *place, limit int) (string, []any) {
 	st := &statement{}
 	f.bind(st, s, after)
-	sql := "SELECT c.checkpoint, " + listed + " FROM (" + st.selectSeen([]string{viewOrders}) + ") c LEFT JOIN LATERAL (" +
+	sql := "SELECT c.checkpoint, c.generation, " + listed + " FROM (" + st.selectSeen([]string{viewOrders}) + ") c LEFT JOIN LATERAL (" +
 		"SELECT * FROM order_view v WHERE " + st.conditions() + s.by() + " LIMIT " + st.arg(limit) + ") v ON true" + s.by()
 	return sql, append([]any{planned}, st.args...)
 }
@@ -216,6 +216,7 @@ func (f filter) bind(st *statement, s sorting, after *place) {
 // listRow is an order of a list, or the lack of one, with the position at which that was so.
 type listRow struct {
 	Checkpoint *int64     `db:"checkpoint"`
+	Generation int64      `db:"generation"`
 	Walked     int        `db:"walked"` // orders that were looked through for a text
 	ID         *string    `db:"id"`
 	PlacedAt   *time.Time `db:"placed_at"`
@@ -239,10 +240,11 @@ func (r listRow) place(s sorting) place {
 
 // orderPage is a part of the list.
 type orderPage struct {
-	seen  int64
-	items [][]byte
-	last  place
-	more  bool
+	seen       int64
+	generation int64 // of the tables, all together
+	items      [][]byte
+	last       place
+	more       bool
 }
 
 func readOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorting, after *place, limit int) (orderPage, error) {
@@ -262,7 +264,7 @@ func pageOf(rows []listRow, s sorting, limit int) orderPage {
 	var page orderPage
 	for _, row := range rows {
 		if row.Checkpoint != nil {
-			page.seen = *row.Checkpoint
+			page.seen, page.generation = *row.Checkpoint, row.Generation
 		}
 		if row.ID == nil {
 			continue
@@ -326,8 +328,13 @@ func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
 		return err
 	}
 	var page orderPage
+	tags := tagsOf(c, owner)
 	err = q.fresh(c, w, listTimeout, f.views(), func(ctx context.Context) (int64, error) {
-		var err error
+		seen, same, err := tags.unchanged(ctx, q, f.views())
+		if err != nil || same {
+			page.seen = seen
+			return seen, err
+		}
 		page, err = readOrders(ctx, q.db, f, s, after, limit)
 		q.cfg.Cache.read(page.seen)
 		return page.seen, err
@@ -339,7 +346,7 @@ func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
 	if page.more {
 		next = q.cfg.Cursor.Seal(list, owner, page.last)
 	}
-	return answer(c, page.seen, listBody(page.items, next))
+	return tags.answer(page.seen, page.generation, listBody(page.items, next))
 }
 
 func (q *queries) placeOf(c echo.Context, list, owner string) (*place, error) {

@@ -34,7 +34,7 @@ func searchOrders(ctx context.Context, db sqlx.QueryerContext, f filter, s sorti
 
 // found is the rest of both statements: the documents of the hits, with the position that they reflect.
 func (st *statement) found(s sorting, walked string) string {
-	return " SELECT c.checkpoint, " + walked + " AS walked, " + listed + " FROM (" + st.selectSeen([]string{viewOrders, viewSearch}) +
+	return " SELECT c.checkpoint, c.generation, " + walked + " AS walked, " + listed + " FROM (" + st.selectSeen([]string{viewOrders, viewSearch}) +
 		") c LEFT JOIN (SELECT v.* FROM hits h JOIN order_view v ON v.id = h.id) v ON true" + s.by()
 }
 

@@ -159,5 +159,5 @@ func header(c echo.Context, position int64) {
 	httpapi.SetPosition(c, position)
 	h := c.Response().Header()
 	h.Set("Cache-Control", "private, no-cache")
-	h.Set("Vary", "Authorization")
+	h.Set("Vary", "Authorization, Accept-Encoding")
 }

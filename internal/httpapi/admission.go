@@ -98,13 +98,16 @@ type AdmissionConfig struct {
 // takes no lock.
 type Admission struct {
 	cfg      AdmissionConfig
+	compress compressor
 	underWay [classes]atomic.Int64
 	short    atomic.Int64
 	bytes    atomic.Int64
 }
 
 // NewAdmission makes an admission of one node.
-func NewAdmission(cfg AdmissionConfig) *Admission { return &Admission{cfg: cfg} }
+func NewAdmission(cfg AdmissionConfig) *Admission {
+	return &Admission{cfg: cfg, compress: newCompressor()}
+}
 
 // UnderWay is how many requests of a class are being answered.
 func (a *Admission) UnderWay(c Class) int64 { return a.underWay[c].Load() }

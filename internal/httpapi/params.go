@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -78,23 +77,6 @@ func IfMatch(c echo.Context) (version int64, present bool, err error) {
 		return 0, true, fault.New(fault.VersionMismatch, "If-Match names no version of this resource")
 	}
 	return version, true, nil
-}
-
-// NotModified sets the entity tag and answers 304 when If-None-Match names it, by weak comparison. It tells whether the
-// answer was given.
-func NotModified(c echo.Context, etag string) bool {
-	c.Response().Header().Set("ETag", etag)
-	want := strings.TrimPrefix(etag, "W/")
-	for _, list := range c.Request().Header.Values("If-None-Match") {
-		for tag := range strings.SplitSeq(list, ",") {
-			tag = strings.TrimSpace(tag)
-			if tag == "*" || strings.TrimPrefix(tag, "W/") == want {
-				c.Response().WriteHeader(http.StatusNotModified)
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // LimitParam reads ?limit=, from 1 to max, def when there is none.
