@@ -60,6 +60,9 @@ func (i include) views() []string {
 
 func includeOf(c echo.Context, s scope) (include, error) {
 	var i include
+	if c.Request().URL.RawQuery == "" {
+		return i, nil
+	}
 	for name := range strings.SplitSeq(c.QueryParam("include"), ",") {
 		switch name {
 		case "":
@@ -100,11 +103,16 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	var o order
-	stored := false // in memory nobody finds out that there is no order
+	o, err := q.keptOrder(id, s, with, w)
+	if err != nil {
+		return err
+	}
+	if o.found {
+		return q.answerOrder(c, id, &o, s, with)
+	}
 	read := func(ctx context.Context) (int64, error) {
 		var err error
-		if o, err = q.readOrder(ctx, id, s, with, w.position, stored); err != nil && away(err) {
+		if o, err = q.readOrder(ctx, id, s, with); err != nil && away(err) {
 			q.cfg.Cache.doubt()
 		}
 		return o.seen, err
@@ -113,13 +121,12 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 		return err
 	}
 	if !o.found {
-		stored = true
 		if err := q.certain(c, w, readTimeout, with.views(), read); err != nil {
 			return err
 		}
 	}
-	header(c, o.seen)
 	if !o.found {
+		header(c, o.seen)
 		return notFound()
 	}
 	return q.answerOrder(c, id, &o, s, with)
@@ -127,6 +134,7 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 
 // answerOrder answers the stored bytes where nothing was cut or added, and puts the answer together otherwise.
 func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, with include) error {
+	header(c, o.seen)
 	body, suffix := o.document, ""
 	if with.timeline || with.auxiliary {
 		var err error
@@ -144,17 +152,23 @@ func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, w
 	return answer(c, o.seen, body)
 }
 
-// readOrder reads an order, from memory where it is known well enough there, unless it is to be the stored one.
-func (q *queries) readOrder(ctx context.Context, id uuid.UUID, s scope, with include, least int64, stored bool) (order, error) {
+// keptOrder is an order that is in memory, as fresh as is wanted. It is not found where only the database can tell.
+func (q *queries) keptOrder(id uuid.UUID, s scope, with include, w wanted) (order, error) {
+	if with.timeline {
+		return order{}, nil
+	}
+	kept, seen, ok := q.cfg.Cache.get(id, w.position)
+	if !ok {
+		return order{}, nil
+	}
+	o := kept.order
+	o.seen = seen
+	return o.as(id, kept.tenant, s)
+}
+
+func (q *queries) readOrder(ctx context.Context, id uuid.UUID, s scope, with include) (order, error) {
 	if with.timeline {
 		return q.readWithTimeline(ctx, id, s)
-	}
-	if !stored {
-		if kept, seen, ok := q.cfg.Cache.get(id, least); ok {
-			o := kept.order
-			o.seen = seen
-			return o.as(id, kept.tenant, s)
-		}
 	}
 	epoch := q.cfg.Cache.epoch()
 	var row orderRow

@@ -16,6 +16,9 @@ import (
 // onlyKnown refuses a parameter that the route does not know, and one given twice that may be given once. Every read takes
 // position and wait.
 func onlyKnown(c echo.Context, repeatable string, known ...string) error {
+	if c.Request().URL.RawQuery == "" {
+		return nil
+	}
 	for name, values := range c.QueryParams() {
 		if name != repeatable && name != "position" && name != "wait" && !slices.Contains(known, name) {
 			return fault.New(fault.BadParameter, "%q is no parameter of this resource", name)

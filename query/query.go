@@ -151,13 +151,11 @@ func (q *queries) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) erro
 // answer writes a JSON body that reflects a position.
 func answer(c echo.Context, position int64, body []byte) error {
 	header(c, position)
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, body)
+	return httpapi.JSON(c, body)
 }
 
 // header says what every answer says: how fresh it is, and that it is one client's alone.
 func header(c echo.Context, position int64) {
 	httpapi.SetPosition(c, position)
-	h := c.Response().Header()
-	h.Set("Cache-Control", "private, no-cache")
-	h.Set("Vary", "Authorization, Accept-Encoding")
+	httpapi.Private(c)
 }

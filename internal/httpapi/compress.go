@@ -40,19 +40,21 @@ func (r Route) compressed() bool {
 
 // around answers compressed where the client accepts it. Problems are small: they are written by who is outside.
 func (compress compressor) around(answer func(echo.Context) error) func(echo.Context) error {
-	return func(c echo.Context) (err error) {
-		req, outer := c.Request(), c.Response()
-		if len(req.Header["Accept-Encoding"]) == 0 {
-			outer.Header()["Vary"] = varyEncoding()
-			return answer(c)
+	return func(c echo.Context) error {
+		if len(c.Request().Header["Accept-Encoding"]) > 0 {
+			return compress.answer(c, answer)
 		}
-		defer c.SetResponse(outer)
-		compress(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			c.SetResponse(echo.NewResponse(w, c.Echo()))
-			err = answer(c)
-		})).ServeHTTP(outer, req)
-		return err
+		c.Response().Header()["Vary"] = varyEncoding
+		return answer(c)
 	}
 }
 
-func varyEncoding() []string { return []string{"Accept-Encoding"} }
+func (compress compressor) answer(c echo.Context, answer func(echo.Context) error) (err error) {
+	outer := c.Response()
+	defer c.SetResponse(outer)
+	compress(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c.SetResponse(echo.NewResponse(w, c.Echo()))
+		err = answer(c)
+	})).ServeHTTP(outer, c.Request())
+	return err
+}

@@ -40,7 +40,7 @@ func position(raw, name string) (int64, error) {
 
 // SetPosition says which position the answer reflects.
 func SetPosition(c echo.Context, p int64) {
-	c.Response().Header().Set(HeaderPosition, strconv.FormatInt(p, 10))
+	c.Response().Header()[HeaderPosition] = []string{strconv.FormatInt(p, 10)}
 }
 
 // ETag is the entity tag of a version, with a suffix when one version has several faces.
@@ -95,6 +95,9 @@ func LimitParam(c echo.Context, def, max int) (int, error) {
 // WaitParam reads ?wait= as a Go duration ("20s") or in whole seconds; a longer one is cut to max, which the caller sees
 // as an earlier answer.
 func WaitParam(c echo.Context, def, max time.Duration) (time.Duration, error) {
+	if c.Request().URL.RawQuery == "" {
+		return def, nil
+	}
 	raw := c.QueryParam("wait")
 	if raw == "" {
 		return def, nil
