@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 )
@@ -22,9 +23,10 @@ func Private(c echo.Context) {
 	h["Cache-Control"], h["Vary"] = private, varyPrivate
 }
 
-// JSON answers 200 with a body.
+// JSON answers 200 with a body. It says how long the body is: net/http would cut one of more than 2 kB into chunks.
 func JSON(c echo.Context, body []byte) error {
-	c.Response().Header()["Content-Type"] = jsonType
+	h := c.Response().Header()
+	h["Content-Type"], h["Content-Length"] = jsonType, []string{strconv.Itoa(len(body))}
 	c.Response().WriteHeader(http.StatusOK)
 	_, err := c.Response().Write(body)
 	return err
