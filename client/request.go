@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -275,7 +276,7 @@ func askedPause(err error) time.Duration {
 func readMeta(resp *http.Response) Meta {
 	position, _ := strconv.ParseInt(resp.Header.Get("Order-Position"), 10, 64) // absent: 0, which asks for nothing
 	return Meta{
-		Position: position, ETag: resp.Header.Get("ETag"), Status: resp.StatusCode,
+		Position: position, ETag: tagOf(resp), Status: resp.StatusCode,
 		Replayed: resp.Header.Get("Idempotency-Replayed") == "true",
 	}
 }
@@ -284,4 +285,13 @@ func readMeta(resp *http.Response) Meta {
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, 64<<10)
 	_ = body.Close()
+}
+
+// tagOf is the entity tag of what the caller gets. Of a body that came compressed, and was unpacked on the way, it is the plain one.
+func tagOf(resp *http.Response) string {
+	tag := resp.Header.Get("ETag")
+	if plain, ok := strings.CutSuffix(tag, `-gzip"`); ok && resp.Uncompressed {
+		return plain + `"`
+	}
+	return tag
 }

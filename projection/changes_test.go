@@ -1,6 +1,7 @@
 package projection
 
 import (
+	"errors"
 	"sync"
 	"testing"
 
@@ -26,8 +27,8 @@ func (h *hearer) Changing(ids [][16]byte, position int64) {
 	defer h.mu.Unlock()
 	assert.True(h.w.t, h.live, "told of a change without where the view is")
 	var at int64
-	assert.NoError(h.w.t, h.w.read.QueryRow(h.w.t.Context(), `SELECT position FROM checkpoints WHERE view = 'order_view'`).Scan(&at))
-	assert.Less(h.w.t, at, position)
+	err := h.w.read.QueryRow(h.w.t.Context(), `SELECT position FROM checkpoints WHERE view = 'order_view'`).Scan(&at)
+	assert.True(h.w.t, err == nil && at < position, "the view is at %d before it is told of %d: %v", at, position, err)
 	for _, id := range ids {
 		h.told[id] = position
 		h.changes++
@@ -43,15 +44,19 @@ func (h *hearer) Reached(position int64) {
 		return
 	}
 	rows, err := h.w.read.Query(h.w.t.Context(), `SELECT id, position FROM order_view WHERE position > $1 AND position <= $2`, h.reached, position)
-	if !assert.NoError(h.w.t, err) {
+	if err != nil {
+		h.w.t.Errorf("read changes: %v", err)
 		return
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var id [16]byte
 		var at int64
-		assert.NoError(h.w.t, rows.Scan(&id, &at))
+		err = errors.Join(err, rows.Scan(&id, &at))
 		assert.GreaterOrEqual(h.w.t, h.told[id], at, "a change that was not told")
+	}
+	if err := errors.Join(err, rows.Err()); err != nil {
+		h.w.t.Errorf("read changes: %v", err)
 	}
 	h.reached = max(h.reached, position)
 }

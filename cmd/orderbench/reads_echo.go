@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -52,7 +53,7 @@ func serveEcho(ctx context.Context, in io.Reader, out io.Writer) error {
 	if _, err := fmt.Fprintln(out, "http://"+listener.Addr().String()); err != nil {
 		return err
 	}
-	if err := server.Serve(listener); err != http.ErrServerClosed { //nolint:errorlint // as net/http returns it
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
