@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"io"
@@ -234,4 +235,22 @@ func TestListEndsWithItsError(t *testing.T) {
 	}
 	require.Len(t, errs, 1)
 	require.True(t, client.HasCode(errs[0], "bad_cursor"))
+}
+
+// An answer that came compressed has the tag of the order, which a change of it is sent with.
+func TestTagOfACompressedAnswer(t *testing.T) {
+	t.Parallel()
+	c, _ := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		assert.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
+		w.Header().Set("ETag", `"3-gzip"`)
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Content-Type", "application/json")
+		z := gzip.NewWriter(w)
+		_, _ = z.Write([]byte(`{"id":"o-1","version":3}`))
+		_ = z.Close()
+	})
+	order, err := c.GetOrder(t.Context(), "o-1", client.GetOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(3), order.Version)
+	require.Equal(t, `"3"`, order.Meta.ETag)
 }

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -292,7 +293,7 @@ func askedPause(err error) time.Duration {
 func readMeta(resp *http.Response) Meta {
 	position, _ := strconv.ParseInt(resp.Header.Get(positionHeader), 10, 64) // absent: 0, which asks for nothing
 	return Meta{
-		Position: position, ETag: resp.Header.Get("ETag"), Status: resp.StatusCode,
+		Position: position, ETag: tagOf(resp), Status: resp.StatusCode,
 		Replayed: resp.Header.Get("Idempotency-Replayed") == "true",
 	}
 }
@@ -301,4 +302,13 @@ func readMeta(resp *http.Response) Meta {
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, 64<<10)
 	_ = body.Close()
+}
+
+// tagOf is the entity tag of what the caller gets. Of a body that came compressed, and was unpacked on the way, it is the plain one.
+func tagOf(resp *http.Response) string {
+	tag := resp.Header.Get("ETag")
+	if plain, ok := strings.CutSuffix(tag, `-gzip"`); ok && resp.Uncompressed {
+		return plain + `"`
+	}
+	return tag
 }

@@ -3,7 +3,7 @@ package command
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -66,8 +66,6 @@ func stateMachine() httpapi.Handler {
 	if err := enc.Encode(events.Describe()); err != nil {
 		panic("command: state machine: " + err.Error()) // a table of constants
 	}
-	return func(c echo.Context, _ auth.Identity) error {
-		c.Response().Header().Set("Cache-Control", "public, max-age=3600")
-		return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, body.Bytes())
-	}
+	machine := httpapi.NewPublic(echo.MIMEApplicationJSON, body.Bytes(), httpapi.Shared{MaxAge: time.Hour, Stale: 24 * time.Hour})
+	return func(c echo.Context, _ auth.Identity) error { return machine.Answer(c) }
 }

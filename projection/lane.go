@@ -360,7 +360,11 @@ func (l *lane) prepare(ctx context.Context, facts []fact) (*queued, error) {
 		}
 		b.orders = orders
 	}
-	return queue(l.views, b, l.ahead(), advanceLive)
+	q, err := queue(l.views, b, l.ahead(), advanceLive)
+	if err == nil && l.has(OrderView) {
+		q.telling(b, l.g.p.cfg.Changes)
+	}
+	return q, err
 }
 
 func (l *lane) committed(f *flight) {

@@ -48,6 +48,28 @@ type Follower interface {
 	Close()
 }
 
+// Changes hears what becomes of order_view, for those who keep orders in memory. Its calls come one after the other but for Reached.
+type Changes interface {
+	// Changing comes before orders are changed, and tells the position that the view reaches by that.
+	Changing(ids [][16]byte, position int64)
+	// Reached comes once they are, and again and again while the view stays where it is.
+	Reached(position int64)
+	// Lost tells that the view may change now, or may have changed, in ways that were not told. It ends with the next Reached.
+	Lost()
+}
+
+// nobody hears nothing.
+type nobody struct{}
+
+// Changing implements Changes.
+func (nobody) Changing([][16]byte, int64) {}
+
+// Reached implements Changes.
+func (nobody) Reached(int64) {}
+
+// Lost implements Changes.
+func (nobody) Lost() {}
+
 // Config is what a projection is made of.
 type Config struct {
 	// Pool is the read database. It may be opened with AsyncCommit: views and their checkpoint revert together when the
@@ -55,6 +77,7 @@ type Config struct {
 	Pool *pgxpool.Pool
 	// NewFollower makes a reader of what comes after a position whose digest is given.
 	NewFollower func(after int64, digest [32]byte) Follower
+	Changes     Changes // nil: nobody hears of them
 	Logger      *slog.Logger
 	Now         func() time.Time      // nil: time.Now
 	Registerer  prometheus.Registerer // nil: no metrics
@@ -91,6 +114,9 @@ func New(cfg Config) *Projection {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Changes == nil {
+		cfg.Changes = nobody{}
 	}
 	p := &Projection{cfg: cfg, views: allViews(), maxBatch: maxBatch, tips: map[string]*stream.Tip{}, statuses: map[string]*ViewStatus{}}
 	for _, name := range Views() {
@@ -158,6 +184,7 @@ func (p *Projection) report(ctx context.Context, err error, wait time.Duration) 
 // generation believes the checkpoints that it reads at its start and works until something shows that they are not what the
 // database holds, or until no view is left. Views it has to stop are added to stopped.
 func (p *Projection) generation(ctx context.Context, stopped map[string]bool) error {
+	defer p.cfg.Changes.Lost()
 	points, own, foreign, err := p.load(ctx)
 	if err != nil {
 		return err
@@ -206,6 +233,9 @@ func (p *Projection) load(ctx context.Context) (points map[string]checkpoint, ow
 	}
 	for _, v := range p.views {
 		at := points[v.name]
+		if v.name == OrderView && at.code == v.code {
+			p.cfg.Changes.Reached(at.position)
+		}
 		p.tips[v.name].Set(at.position)
 		if at.code != v.code {
 			p.elsewhere(v, at)

@@ -22,6 +22,8 @@ type queued struct {
 	to     checkpoint
 	copies []view // whose statement is the second, third, … of those without parameters
 	others []view // whose statement is the first, second, … of those with parameters
+	tell   Changes
+	orders [][16]byte // of order_view that it changes
 }
 
 // advancer adds the statement that moves the views' checkpoints from one place to the next, and fails where they are not there.
@@ -38,7 +40,7 @@ func advanceLive(bulk *postgres.Bulk, views []view, from, to checkpoint) {
 
 func queue(views []view, b *batch, from checkpoint, advance advancer) (*queued, error) {
 	last := &b.facts[len(b.facts)-1]
-	q := &queued{bulk: postgres.NewBulk(), facts: b.facts, to: checkpoint{position: last.Position, digest: last.Digest}}
+	q := &queued{bulk: postgres.NewBulk(), facts: b.facts, tell: nobody{}, to: checkpoint{position: last.Position, digest: last.Digest}}
 	advance(q.bulk, views, from, q.to)
 	for _, v := range views {
 		copies, others := q.bulk.Copies(), q.bulk.Queries()
@@ -64,6 +66,14 @@ func (q *queued) author(before int) (view, bool) {
 	return all[before-1], true
 }
 
+// telling has the transaction tell of the orders that it changes.
+func (q *queued) telling(b *batch, to Changes) {
+	q.tell, q.orders = to, make([][16]byte, len(b.orders))
+	for i, o := range b.orders {
+		q.orders[i] = o.id.Bytes
+	}
+}
+
 // flight is a transaction on its way to the database.
 type flight struct {
 	facts  []fact
@@ -73,13 +83,16 @@ type flight struct {
 	took   time.Duration
 }
 
-// send commits the transaction in the background.
+// send commits the transaction in the background. Who hears of changes hears of them before anybody can read them.
 func (q *queued) send(ctx context.Context, pool *pgxpool.Pool, now func() time.Time) *flight {
 	f := &flight{facts: q.facts, to: q.to, landed: make(chan struct{})}
 	began := now()
+	q.tell.Changing(q.orders, q.to.position)
 	go func() {
 		defer close(f.landed)
-		f.err = q.commit(ctx, pool)
+		if f.err = q.commit(ctx, pool); f.err == nil {
+			q.tell.Reached(q.to.position)
+		}
 		f.took = now().Sub(began)
 	}()
 	return f

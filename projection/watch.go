@@ -11,7 +11,7 @@ const (
 	// watchEvery is how often the checkpoints of views are looked at that are not written here.
 	watchEvery = 100 * time.Millisecond
 	// watchOwn is how many times less often those are that are: a lane meets a switch by itself with its next transaction.
-	watchOwn = 10
+	watchOwn = 3
 )
 
 // errChanged says that a view can be written here that could not before.
@@ -19,7 +19,7 @@ var errChanged = errors.New("the views that are written here have changed")
 
 // watch looks at the views that no lane of this generation has: those that are stopped, until somebody lets them go on, and those whose
 // table is of another version of their code, which another program writes. Where nothing happens for long, it also finds out that a table
-// was switched.
+// was switched, or that the read database went back to an older state.
 func (g *generation) watch(ctx context.Context) error {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -40,13 +40,20 @@ func (g *generation) look(ctx context.Context, own bool) error {
 	if len(halted) == 0 && len(g.foreign) == 0 && !own {
 		return nil
 	}
+	known := make([]int64, len(g.own))
+	for i, v := range g.own {
+		known[i] = g.p.tips[v.name].Position()
+	}
 	points, err := readCheckpoints(ctx, g.p.cfg.Pool)
 	if err != nil {
 		return err
 	}
-	for _, v := range g.own {
-		if points[v.name].generation != v.generation {
+	for i, v := range g.own {
+		if at := points[v.name]; at.generation != v.generation || at.position < known[i] {
 			return errChanged
+		}
+		if v.name == OrderView {
+			g.p.cfg.Changes.Reached(known[i])
 		}
 	}
 	for _, v := range g.foreign {

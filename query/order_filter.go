@@ -172,7 +172,7 @@ func (st *statement) conditions() string {
 
 // selectSeen is the position that all the views which a list is made from reflect.
 func (st *statement) selectSeen(views []string) string {
-	return "SELECT min(position) AS checkpoint FROM checkpoints WHERE view = ANY (" + st.arg(views) + ")"
+	return "SELECT min(position) AS checkpoint, coalesce(sum(generation), 0)::bigint AS generation FROM checkpoints WHERE view = ANY (" + st.arg(views) + ")"
 }
 
 // value is what a place's value is in the database.

@@ -65,7 +65,7 @@ const listed = "v.id, v.placed_at, v.updated_at, v.total, v.document"
 func (f filter) statement(a access, s sorting, after *place, limit int) (string, []any) {
 	st := &statement{}
 	orders := f.source(st, a, s, after, limit, listed)
-	sql := "SELECT c.checkpoint, " + listedText + " FROM (" + st.selectSeen(f.views()) + ") c LEFT JOIN LATERAL (" + orders + ") v ON true" + s.by("v")
+	sql := "SELECT c.checkpoint, c.generation, " + listedText + " FROM (" + st.selectSeen(f.views()) + ") c LEFT JOIN LATERAL (" + orders + ") v ON true" + s.by("v")
 	return sql, append([]any{planned}, st.args...)
 }
 
@@ -75,6 +75,7 @@ const listedText = "v.id::text, v.placed_at, v.updated_at, v.total, v.document"
 // listRow is an order of a list, or the lack of one, with the position at which that was so.
 type listRow struct {
 	Checkpoint *int64     `db:"checkpoint"`
+	Generation int64      `db:"generation"`
 	Walked     int        `db:"walked"` // orders that were looked through for a text
 	ID         *string    `db:"id"`
 	PlacedAt   *time.Time `db:"placed_at"`
@@ -98,10 +99,11 @@ func (r listRow) place(s sorting) place {
 
 // orderPage is a part of the list.
 type orderPage struct {
-	seen  int64
-	items [][]byte
-	last  place
-	more  bool
+	seen       int64
+	generation int64 // of the tables, all together
+	items      [][]byte
+	last       place
+	more       bool
 	// estimate is about how many orders the whole list has; nil where nobody asked.
 	estimate *int64
 }
@@ -127,7 +129,7 @@ func pageOf(rows []listRow, s sorting, limit int) orderPage {
 	var page orderPage
 	for _, row := range rows {
 		if row.Checkpoint != nil {
-			page.seen = *row.Checkpoint
+			page.seen, page.generation = *row.Checkpoint, row.Generation
 		}
 		if row.ID == nil {
 			continue
@@ -217,9 +219,15 @@ func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
 		return err
 	}
 	var page orderPage
+	tags := tagsOf(c, r.owner())
 	err = q.fresh(c, r.wanted, listTimeout, r.filter.views(), func(ctx context.Context) (int64, error) {
-		var err error
+		seen, same, err := tags.unchanged(ctx, q, r.filter.views())
+		if err != nil || same {
+			page.seen = seen
+			return seen, err
+		}
 		page, err = q.readPage(ctx, &r)
+		q.cfg.Cache.read(page.seen)
 		return page.seen, err
 	})
 	if err != nil {
@@ -229,7 +237,7 @@ func (q *queries) listOrders(c echo.Context, who auth.Identity) error {
 	if page.more {
 		next = q.cfg.Cursor.Seal(r.list(), r.owner(), page.last)
 	}
-	return answer(c, page.seen, listBodyWith(page.items, next, page.estimate))
+	return tags.answer(page.seen, page.generation, listBodyWith(page.items, next, page.estimate))
 }
 
 // readPage reads a page with all that was asked for.

@@ -34,7 +34,7 @@ func searchOrders(ctx context.Context, db sqlx.QueryerContext, f filter, a acces
 
 // found is the rest of both statements: the documents of the hits, with the position that they reflect.
 func (f filter) found(st *statement, s sorting, walked string) string {
-	return " SELECT c.checkpoint, " + walked + " AS walked, " + listedText + " FROM (" + st.selectSeen(f.views()) +
+	return " SELECT c.checkpoint, c.generation, " + walked + " AS walked, " + listedText + " FROM (" + st.selectSeen(f.views()) +
 		") c LEFT JOIN (SELECT v.* FROM hits h JOIN order_view v ON v.id = h.id) v ON true" + s.by("v")
 }
 

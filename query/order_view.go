@@ -23,15 +23,16 @@ import (
 // orderRow is an order, or the lack of one, with the position at which that was so.
 type orderRow struct {
 	Checkpoint int64      `db:"checkpoint"`
-	Version    *int64     `db:"version"` // nil: there is no such order that the caller may see
+	Tenant     *string    `db:"tenant"`
+	Version    *int64     `db:"version"` // nil: there is no such order
 	Position   *int64     `db:"position"`
 	UpdatedAt  *time.Time `db:"updated_at"`
 	Document   []byte     `db:"document"`
 }
 
 const selectOrder = `
-SELECT c.position AS checkpoint, v.version, v.position, v.updated_at, v.document
-FROM checkpoints c LEFT JOIN order_view v ON v.id = $1 AND ($2 = '' OR v.tenant = $2)
+SELECT c.position AS checkpoint, v.tenant, v.version, v.position, v.updated_at, v.document
+FROM checkpoints c LEFT JOIN order_view v ON v.id = $1
 WHERE c.view = 'order_view'`
 
 // order is an order as the caller may see it, with what was asked to be included.
@@ -72,6 +73,9 @@ func (i include) views() []string {
 
 func includeOf(c echo.Context, s scope) (include, error) {
 	var i include
+	if c.Request().URL.RawQuery == "" {
+		return i, nil
+	}
 	for name := range strings.SplitSeq(c.QueryParam("include"), ",") {
 		switch name {
 		case "":
@@ -119,10 +123,18 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	var o order
+	o, err := q.keptOrder(id, s, with, w)
+	if err != nil {
+		return err
+	}
+	if o.found {
+		return q.answerOrder(c, id, &o, s, with)
+	}
 	read := func(ctx context.Context) (int64, error) {
 		var err error
-		o, err = q.readOrder(ctx, id, s, with)
+		if o, err = q.readOrder(ctx, id, s, with); err != nil && away(err) {
+			q.cfg.Cache.doubt()
+		}
 		return o.seen, err
 	}
 	if err := q.fresh(c, w, readTimeout, with.views(), read); err != nil {
@@ -133,8 +145,8 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 			return err
 		}
 	}
-	header(c, o.seen)
 	if !o.found {
+		header(c, o.seen)
 		return notFound()
 	}
 	return q.answerOrder(c, id, &o, s, with)
@@ -142,6 +154,7 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 
 // answerOrder answers the stored bytes where nothing was cut or added, and puts the answer together otherwise.
 func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, with include) error {
+	header(c, o.seen)
 	body, suffix := o.document, ""
 	if !with.stored() {
 		var err error
@@ -159,6 +172,20 @@ func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, w
 	return answer(c, o.seen, body)
 }
 
+// keptOrder is an order that is in memory, as fresh as is wanted. It is not found where only the database can tell.
+func (q *queries) keptOrder(id uuid.UUID, s scope, with include, w wanted) (order, error) {
+	if with.timeline || with.catalog {
+		return order{}, nil
+	}
+	kept, seen, ok := q.cfg.Cache.get(id, w.position)
+	if !ok {
+		return order{}, nil
+	}
+	o := kept.order
+	o.seen = seen
+	return o.as(id, kept.tenant, s)
+}
+
 func (q *queries) readOrder(ctx context.Context, id uuid.UUID, s scope, with include) (order, error) {
 	o, err := q.readOrderWith(ctx, id, s, with)
 	if err != nil || !with.catalog || !o.found {
@@ -171,40 +198,70 @@ func (q *queries) readOrder(ctx context.Context, id uuid.UUID, s scope, with inc
 }
 
 func (q *queries) readOrderWith(ctx context.Context, id uuid.UUID, s scope, with include) (order, error) {
-	if !with.timeline {
-		return readOrderRow(ctx, q.db, id, s)
+	if with.timeline {
+		return q.readWithTimeline(ctx, id, s)
 	}
+	epoch := q.cfg.Cache.epoch()
+	var row orderRow
+	err := q.cfg.Read.QueryRow(ctx, selectOrder, [16]byte(id)).
+		Scan(&row.Checkpoint, &row.Tenant, &row.Version, &row.Position, &row.UpdatedAt, &row.Document)
+	if err != nil {
+		return order{}, fmt.Errorf("read order: %w", err)
+	}
+	o := row.order()
+	q.cfg.Cache.read(o.seen)
+	if !o.found {
+		return o, nil
+	}
+	q.cfg.Cache.keep(epoch, id, *row.Tenant, o)
+	return o.as(id, *row.Tenant, s)
+}
+
+func (q *queries) readWithTimeline(ctx context.Context, id uuid.UUID, s scope) (order, error) {
 	var o order
 	err := q.snapshot(ctx, func(tx *sqlx.Tx) error {
-		var err error
-		if o, err = readOrderRow(ctx, tx, id, s); err != nil {
-			return err
+		var row orderRow
+		if err := sqlx.GetContext(ctx, tx, &row, selectOrder, id.String()); err != nil {
+			return fmt.Errorf("read order: %w", err)
+		}
+		o = row.order()
+		if o.found {
+			var err error
+			if o, err = o.as(id, *row.Tenant, s); err != nil {
+				return err
+			}
 		}
 		page, err := readTimeline(ctx, tx, timelineQuery{order: id, scope: s, until: o.seen, limit: maxIncluded})
 		if err != nil {
 			return err
 		}
 		o.seen, o.timeline, o.more = min(o.seen, page.seen), page.events, page.more
+		q.cfg.Cache.read(o.seen)
 		return nil
 	})
 	return o, err
 }
 
-func readOrderRow(ctx context.Context, db sqlx.QueryerContext, id uuid.UUID, s scope) (order, error) {
-	var row orderRow
-	if err := sqlx.GetContext(ctx, db, &row, selectOrder, id.String(), s.tenant); err != nil {
-		return order{}, fmt.Errorf("read order: %w", err)
-	}
-	o := order{seen: row.Checkpoint}
-	if row.Version == nil {
-		return o, nil
+// order is what is stored, whoever asks.
+func (r *orderRow) order() order {
+	o := order{seen: r.Checkpoint}
+	if r.Version == nil {
+		return o
 	}
 	o.found, o.whole = true, true
-	o.version, o.position, o.updatedAt, o.document = *row.Version, *row.Position, *row.UpdatedAt, row.Document
+	o.version, o.position, o.updatedAt, o.document = *r.Version, *r.Position, *r.UpdatedAt, r.Document
+	return o
+}
+
+// as is a stored order as a caller may see it: not at all, whole, or a part of it.
+func (o order) as(id uuid.UUID, tenant string, s scope) (order, error) {
+	if s.tenant != "" && s.tenant != tenant {
+		return order{seen: o.seen}, nil
+	}
 	if s.provider == "" {
 		return o, nil
 	}
-	cut, ok, err := disclose.Order(row.Document, s.provider)
+	cut, ok, err := disclose.Order(o.document, s.provider)
 	if err != nil {
 		return order{}, fmt.Errorf("cut order %s: %w", id, err)
 	}

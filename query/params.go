@@ -21,6 +21,9 @@ func onlyKnown(c echo.Context, repeatable string, known ...string) error {
 
 // onlyKnownOf is onlyKnown where several parameters may be given more than once.
 func onlyKnownOf(c echo.Context, repeatable []string, known ...string) error {
+	if c.Request().URL.RawQuery == "" {
+		return nil
+	}
 	for name, values := range c.QueryParams() {
 		if !slices.Contains(repeatable, name) && name != "position" && name != "wait" && !slices.Contains(known, name) {
 			return fault.New(fault.BadParameter, "%q is no parameter of this resource", name)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
@@ -53,15 +54,16 @@ const (
 // Poller is the positions of a read database that another process projects to. One look at the checkpoints serves all that wait.
 type Poller struct {
 	pool    *pgxpool.Pool
+	feed    *feed
 	log     *slog.Logger
 	tips    map[string]*stream.Tip
 	waiting atomic.Int64
 	asked   chan struct{} // holds a token when somebody may have begun to wait
 }
 
-// NewPoller makes a poller. It works while Run does.
-func NewPoller(pool *pgxpool.Pool, log *slog.Logger) *Poller {
-	p := &Poller{pool: pool, log: log, tips: map[string]*stream.Tip{}, asked: make(chan struct{}, 1)}
+// NewPoller makes a poller, which also tells a cache of the orders that change; nil: there is none. It works while Run does.
+func NewPoller(pool *pgxpool.Pool, cache *OrderCache, log *slog.Logger) *Poller {
+	p := &Poller{pool: pool, feed: newFeed(pool, cache), log: log, tips: map[string]*stream.Tip{}, asked: make(chan struct{}, 1)}
 	for _, view := range []string{viewOrders, viewSearch, viewTasks, viewTimeline, viewFacets, viewCatalog} {
 		p.tips[view] = new(stream.Tip)
 	}
@@ -93,6 +95,7 @@ func (p *Poller) Wait(ctx context.Context, view string, at int64) error {
 
 // Run looks at the checkpoints until ctx ends, which it returns the error of.
 func (p *Poller) Run(ctx context.Context) error {
+	defer p.feed.lost()
 	away := false
 	for {
 		err := p.look(ctx)
@@ -127,27 +130,38 @@ func (p *Poller) rest(ctx context.Context, away bool) error {
 	return ctx.Err()
 }
 
-const selectPositions = `SELECT view, position FROM checkpoints`
+const selectPositions = `
+SELECT view, position, generation, digest, pg_postmaster_start_time()::text, pg_is_in_recovery() FROM checkpoints`
 
+// look reads the checkpoints. What changed is told before anybody can go by where they are.
 func (p *Poller) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
 	rows, err := p.pool.Query(ctx, selectPositions)
 	if err != nil {
+		p.feed.lost()
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var view string
-		var position int64
-		if err := rows.Scan(&view, &position); err != nil {
-			return err
-		}
+	var view string
+	var at viewAt
+	seen := make(map[string]viewAt, len(p.tips))
+	_, err = pgx.ForEachRow(rows, []any{&view, &at.position, &at.generation, &at.digest, &at.server.started, &at.server.standby}, func() error {
+		seen[view] = at
+		return nil
+	})
+	if err == nil {
+		err = p.feed.tell(ctx, seen[viewOrders], seen[viewTimeline])
+	}
+	if err != nil {
+		p.feed.lost()
+		return err
+	}
+	for view, at := range seen {
 		if tip := p.tips[view]; tip != nil {
-			tip.Set(position)
+			tip.Set(at.position)
 		}
 	}
-	return rows.Err()
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

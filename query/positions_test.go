@@ -86,7 +86,7 @@ func TestPollerSeesAnotherProcessProject(t *testing.T) {
 	t.Parallel()
 	w := setup(t)
 	g := w.store(given{})
-	p := NewPoller(w.read, slog.New(slog.DiscardHandler))
+	p := NewPoller(w.read, nil, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()

@@ -55,8 +55,10 @@ type Config struct {
 	// exist before the view has reached it.
 	End    func(ctx context.Context) (int64, error)
 	Cursor *httpapi.Cursor
-	Watch  Watch            // nil: nothing can be watched here
-	Now    func() time.Time // nil: time.Now
+	Watch  Watch // nil: nothing can be watched here
+	// Cache keeps orders of Read. Who gives Positions also tells it of changes. nil: every order is read from Read.
+	Cache *OrderCache
+	Now   func() time.Time // nil: time.Now
 }
 
 // queries answers the routes.
@@ -124,11 +126,15 @@ func unavailable(ctx context.Context, err error) error {
 		return fault.Wrap(err, fault.Unavailable, "the read side did not answer in time").Retry(retryAfter)
 	case ctx.Err() != nil:
 		return err // the client has gone
-	case postgres.IsUnavailable(err), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
-		errors.Is(err, puddle.ErrClosedPool): // closed: the program is ending
+	case away(err):
 		return fault.Wrap(err, fault.Unavailable, "the read side is away").Retry(retryAfter)
 	}
 	return err
+}
+
+// away recognises that the database cannot be reached, or that its pool was closed because the program is ending.
+func away(err error) bool {
+	return postgres.IsUnavailable(err) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) || errors.Is(err, puddle.ErrClosedPool)
 }
 
 // holdViews keeps the tables of views from being switched until the transaction ends. It comes before the snapshot is taken: a table that
@@ -151,13 +157,11 @@ func (q *queries) snapshot(ctx context.Context, fn func(tx *sqlx.Tx) error) erro
 // answer writes a JSON body that reflects a position.
 func answer(c echo.Context, position int64, body []byte) error {
 	header(c, position)
-	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, body)
+	return httpapi.JSON(c, body)
 }
 
 // header says what every answer says: how fresh it is, and that it is one client's alone.
 func header(c echo.Context, position int64) {
 	httpapi.SetPosition(c, position)
-	h := c.Response().Header()
-	h.Set("Cache-Control", "private, no-cache")
-	h.Set("Vary", "Authorization")
+	httpapi.Private(c)
 }

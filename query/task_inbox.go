@@ -141,5 +141,5 @@ func (q *queries) listTasks(c echo.Context, who auth.Identity) error {
 	if page.more {
 		next = q.cfg.Cursor.Seal(list, s.owner(), page.last)
 	}
-	return answer(c, page.seen, listBody(page.items, next))
+	return answerPage(c, page.seen, listBody(page.items, next))
 }

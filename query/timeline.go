@@ -131,7 +131,7 @@ func (q *queries) getTimeline(c echo.Context, who auth.Identity) error {
 	if page.more {
 		next = q.cfg.Cursor.Seal(timelineList(id), t.scope.owner(), page.events[len(page.events)-1].Position)
 	}
-	return answer(c, page.seen, listBody(notices(page.events), next))
+	return answerPage(c, page.seen, listBody(notices(page.events), next))
 }
 
 func timelineList(id uuid.UUID) string { return "timeline " + id.String() }

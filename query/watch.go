@@ -57,7 +57,7 @@ func (q *queries) watchOrder(c echo.Context, who auth.Identity) error {
 	var o order
 	read := func(ctx context.Context) (int64, error) {
 		var err error
-		o, err = readOrderRow(ctx, q.db, id, s)
+		o, err = q.readOrder(ctx, id, s, include{})
 		return o.seen, err
 	}
 	err = q.fresh(c, w, readTimeout, []string{viewOrders}, read)

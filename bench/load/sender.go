@@ -57,8 +57,26 @@ func (s *Sender) Slot() *Slot {
 	return slot
 }
 
+// Reader makes one that sends nothing but reads.
+func (s *Sender) Reader() *Slot {
+	slot := &Slot{sender: s}
+	slot.req.Header.SetMethod(fasthttp.MethodGet)
+	return slot
+}
+
+// Get reads an address on the sender's host and returns why it went wrong, empty when the answer was 200.
+func (s *Slot) Get(address string) string {
+	s.req.SetRequestURI(address)
+	return s.do()
+}
+
 // Post sends the body and returns why it went wrong, empty when the answer was 200 or 201.
 func (s *Slot) Post() string {
+	s.req.SetBodyRaw(s.Body)
+	return s.do()
+}
+
+func (s *Slot) do() string {
 	if s.sender.token != nil {
 		bearer, err := s.sender.token()
 		if err != nil {
@@ -69,7 +87,6 @@ func (s *Slot) Post() string {
 			s.req.Header.Set(fasthttp.HeaderAuthorization, bearer)
 		}
 	}
-	s.req.SetBodyRaw(s.Body)
 	if err := s.sender.host.Do(&s.req, &s.resp); err != nil {
 		return "connection: " + cause(err)
 	}

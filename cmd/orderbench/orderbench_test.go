@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -133,6 +136,45 @@ func TestModes(t *testing.T) {
 	after, err := at.stored(t.Context())
 	require.NoError(t, err)
 	require.Greater(t, after, before+5_000)
+}
+
+// TestReads measures reads of a store with a few hundred orders.
+func TestReads(t *testing.T) {
+	t.Parallel()
+	at := setup(t)
+	var out bytes.Buffer
+	o := &reads{
+		session: session{seed: 1, out: &out}, connections: 4, listing: 2, hot: 50, fill: 800, warm: 100 * time.Millisecond, measure: 500 * time.Millisecond,
+		only: []string{"uniform", "pages", "search", "mixed"},
+	}
+	require.NoError(t, o.run(t.Context(), at), out.String())
+	for _, row := range []string{"any of 800 orders", "page 1 of", "text search", "hot reads beside", "answered -> visible", "wanted"} {
+		require.Contains(t, out.String(), row)
+	}
+	at.tokens = oauth2.StaticTokenSource(&oauth2.Token{AccessToken: "nobody's"})
+	o.only = []string{"uniform"}
+	require.ErrorIs(t, o.run(t.Context(), at), errFaulty)
+	require.Contains(t, out.String(), "status 401")
+}
+
+// TestBareEcho is the server that hot reads are compared with.
+func TestBareEcho(t *testing.T) {
+	t.Parallel()
+	in, document := io.Pipe()
+	address, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- serveEcho(t.Context(), in, out) }()
+	_, err := io.WriteString(document, "{\"n\":1}\n")
+	require.NoError(t, err)
+	at, err := bufio.NewReader(address).ReadString('\n')
+	require.NoError(t, err)
+	sender, err := load.NewSender(strings.TrimSpace(at), 1, nil)
+	require.NoError(t, err)
+	slot := sender.Reader()
+	require.Empty(t, slot.Get(strings.TrimSpace(at)+"/v1/orders/1"))
+	require.JSONEq(t, `{"n":1}`, string(slot.Answer()))
+	require.NoError(t, document.Close())
+	require.NoError(t, <-done)
 }
 
 // TestErrorsAreCounted submits with a token that the store does not know.

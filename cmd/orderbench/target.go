@@ -37,11 +37,13 @@ type endpoints struct {
 	Metrics       string `json:"metrics"`
 	NATS          string `json:"nats"`
 	PostgresWrite string `json:"postgres_write"`
+	PostgresRead  string `json:"postgres_read"`
 }
 
 // target is the instance that is measured.
 type target struct {
 	at       endpoints
+	tenant   string
 	tokens   oauth2.TokenSource
 	shop     *client.Client
 	operator *client.Client
@@ -70,6 +72,7 @@ func connect(ctx context.Context, dir string) (*target, error) {
 	if err := readJSON(filepath.Join(dir, "credentials.json"), &parties); err != nil {
 		return nil, err
 	}
+	t.tenant = parties.User.Tenant
 	t.tokens = tokens(context.WithoutCancel(ctx), t.at.HTTP, parties.User)
 	var err error
 	if t.operator, err = t.client(parties.Operator.ClientID, parties.Operator.ClientSecret); err != nil {

@@ -28,6 +28,7 @@ type config struct {
 	StreamMaxAge      time.Duration `env:"STREAM_MAX_AGE"`
 	StreamMaxBytes    int64         `env:"STREAM_MAX_BYTES"`
 	StreamReplicas    int           `env:"STREAM_REPLICAS" envDefault:"1"`
+	CacheBytes        int64         `env:"CACHE_BYTES" envDefault:"67108864"` // of orders in memory; 0: none
 	MailDir           string        `env:"MAIL_DIR"`
 	MailFrom          string        `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	SMTPURL           string        `env:"SMTP_URL"`
@@ -107,6 +108,9 @@ func (c *config) validate(roles []role) error {
 	}
 	if c.NATSLogin < minNATSLogin {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_NATS_LOGIN is less than %s", minNATSLogin))
+	}
+	if c.CacheBytes < 0 {
+		faults = append(faults, errors.New("ORDERSTORE_CACHE_BYTES is negative"))
 	}
 	if c.DurabilityEvery < 0 {
 		faults = append(faults, errors.New("ORDERSTORE_DURABILITY_EVERY is negative"))

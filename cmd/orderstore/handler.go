@@ -43,7 +43,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{
 			Read: n.read, Auxiliary: n.auxiliary, Positions: n.positions(), End: n.end, Cursor: httpapi.NewCursor(cursors),
-			Watch: broadcast.NewWatch(n.read, n.live),
+			Watch: broadcast.NewWatch(n.read, n.live), Cache: n.orders,
 		})...)
 	}
 	if n.has(roleBroadcast) {

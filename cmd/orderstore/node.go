@@ -63,6 +63,7 @@ type node struct {
 	relay      *broadcast.Relay
 	projection *projection.Projection
 	poller     *query.Poller // nil where the projection is here
+	orders     *query.OrderCache
 	live       *broadcast.Live
 	webhooks   *webhooks // nil where nothing is broadcast
 
@@ -217,15 +218,22 @@ func (n *node) startRelay(ctx context.Context) error {
 }
 
 func (n *node) startViews(ctx context.Context) error {
+	if err := n.newCache(); err != nil {
+		return err
+	}
 	var workers []worker
 	if n.has(roleProjection) {
-		n.projection = projection.New(projection.Config{Pool: n.views, NewFollower: n.follower, Logger: n.log, Registerer: n.registry})
+		cfg := projection.Config{Pool: n.views, NewFollower: n.follower, Logger: n.log, Registerer: n.registry}
+		if n.orders != nil {
+			cfg.Changes = n.orders
+		}
+		n.projection = projection.New(cfg)
 		for _, view := range projection.Views() {
 			n.viewTips[view] = n.projection.Tip(view)
 		}
 		workers = append(workers, n.projection)
 	} else if n.read != nil {
-		n.poller = query.NewPoller(n.read, n.log) // another process projects into the read database
+		n.poller = query.NewPoller(n.read, n.orders, n.log) // another process projects into the read database
 		for _, view := range projection.Views() {
 			n.viewTips[view] = n.poller.Tip(view)
 		}
@@ -243,6 +251,16 @@ func (n *node) startViews(ctx context.Context) error {
 	}
 	n.viewing = start(ctx, n.failed, workers...)
 	return nil
+}
+
+// newCache makes the cache of orders, which hears of changes from the projection or, where that is another process, from the poller.
+func (n *node) newCache() error {
+	if !n.has(roleQuery) {
+		return nil
+	}
+	var err error
+	n.orders, err = query.NewOrderCache(query.CacheConfig{Bytes: n.cfg.CacheBytes, Registerer: n.registry})
+	return err
 }
 
 func (n *node) follower(after int64, digest [32]byte) projection.Follower {

@@ -104,13 +104,16 @@ type AdmissionConfig struct {
 // takes no lock.
 type Admission struct {
 	cfg      AdmissionConfig
+	compress compressor
 	underWay [classes]atomic.Int64
 	short    atomic.Int64
 	bytes    atomic.Int64
 }
 
 // NewAdmission makes an admission of one node.
-func NewAdmission(cfg AdmissionConfig) *Admission { return &Admission{cfg: cfg} }
+func NewAdmission(cfg AdmissionConfig) *Admission {
+	return &Admission{cfg: cfg, compress: newCompressor()}
+}
 
 // UnderWay is how many requests of a class are being answered.
 func (a *Admission) UnderWay(c Class) int64 { return a.underWay[c].Load() }
@@ -134,9 +137,12 @@ func (a *Admission) admit(c echo.Context, class Class, answer func(echo.Context)
 		return answer(c)
 	}
 	allowed, req := allowanceOf(class), c.Request()
-	body := &meteredBody{admission: a, share: allowed.share}
-	if class != ClassBatch && req.ContentLength < 0 { // a batch bounds its lines itself
-		body.ReadCloser, req.Body = req.Body, body
+	var body *meteredBody // nil: the request has none
+	if req.ContentLength != 0 {
+		body = &meteredBody{admission: a, share: allowed.share}
+		if class != ClassBatch && req.ContentLength < 0 { // a batch bounds its lines itself
+			body.ReadCloser, req.Body = req.Body, body
+		}
 	}
 	defer a.leave(class, allowed.short, body)
 	if err := a.enter(class, allowed); err != nil {
@@ -179,7 +185,7 @@ func (a *Admission) leave(class Class, short bool, body *meteredBody) {
 	if short {
 		a.short.Add(-1)
 	}
-	if body.size > 0 {
+	if body != nil && body.size > 0 {
 		a.bytes.Add(-body.size)
 	}
 }

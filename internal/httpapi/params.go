@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +40,7 @@ func position(raw, name string) (int64, error) {
 
 // SetPosition says which position the answer reflects.
 func SetPosition(c echo.Context, p int64) {
-	c.Response().Header().Set(HeaderPosition, strconv.FormatInt(p, 10))
+	c.Response().Header()[HeaderPosition] = []string{strconv.FormatInt(p, 10)}
 }
 
 // ETag is the entity tag of a version, with a suffix when one version has several faces.
@@ -80,23 +79,6 @@ func IfMatch(c echo.Context) (version int64, present bool, err error) {
 	return version, true, nil
 }
 
-// NotModified sets the entity tag and answers 304 when If-None-Match names it, by weak comparison. It tells whether the
-// answer was given.
-func NotModified(c echo.Context, etag string) bool {
-	c.Response().Header().Set("ETag", etag)
-	want := strings.TrimPrefix(etag, "W/")
-	for _, list := range c.Request().Header.Values("If-None-Match") {
-		for tag := range strings.SplitSeq(list, ",") {
-			tag = strings.TrimSpace(tag)
-			if tag == "*" || strings.TrimPrefix(tag, "W/") == want {
-				c.Response().WriteHeader(http.StatusNotModified)
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // LimitParam reads ?limit=, from 1 to max, def when there is none.
 func LimitParam(c echo.Context, def, max int) (int, error) {
 	raw := c.QueryParam("limit")
@@ -113,6 +95,9 @@ func LimitParam(c echo.Context, def, max int) (int, error) {
 // WaitParam reads ?wait= as a Go duration ("20s") or in whole seconds; a longer one is cut to max, which the caller sees
 // as an earlier answer.
 func WaitParam(c echo.Context, def, max time.Duration) (time.Duration, error) {
+	if c.Request().URL.RawQuery == "" {
+		return def, nil
+	}
 	raw := c.QueryParam("wait")
 	if raw == "" {
 		return def, nil

@@ -74,6 +74,9 @@ func (r Route) handle(authn Authenticator, a *Admission) echo.HandlerFunc {
 	}
 	class := r.class()
 	answer := func(c echo.Context) error { return r.answer(c, authn) }
+	if r.compressed() {
+		answer = a.compress.around(answer)
+	}
 	return func(c echo.Context) error {
 		if err := limitBody(c, limit); err != nil {
 			return err

@@ -104,7 +104,7 @@ func surround(cfg Config) echo.MiddlewareFunc {
 		return func(c echo.Context) error {
 			start := cfg.Now()
 			id := requestID(c.Request())
-			c.Response().Header().Set(HeaderRequestID, id)
+			c.Response().Header()[HeaderRequestID] = []string{id}
 			err := guarded(next, c)
 			var broken *cutOff
 			half := c.Response().Committed && errors.As(err, &broken)
@@ -211,8 +211,8 @@ const idLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXY
 
 // requestID takes the caller's id when it is harmless and makes one otherwise. It is a label, not a secret.
 func requestID(r *http.Request) string {
-	if given := r.Header.Get(HeaderRequestID); given != "" && ValidID(given) {
-		return given
+	if given := r.Header[HeaderRequestID]; len(given) > 0 && ValidID(given[0]) {
+		return given[0]
 	}
 	var b [16]byte
 	bits := rand.Uint64()
