@@ -30,8 +30,11 @@ func TestASaleAtATillReachesOutsideSystems(t *testing.T) {
 	t.Parallel()
 	s := startSystem(t)
 	operator, user := s.operator(), s.user()
-	_, err := operator.PauseSystem(t.Context(), "notices", "to see who waits")
-	require.NoError(t, err)
+	// The systems are known as soon as somebody has run them.
+	require.Eventually(t, func() bool {
+		_, err := operator.PauseSystem(t.Context(), "notices", "to see who waits")
+		return err == nil
+	}, time.Minute, 10*time.Millisecond)
 	parties := map[string]*client.Client{}
 	for _, name := range []string{"erp", "crm"} {
 		made, err := operator.CreateClient(t.Context(), client.ClientSpec{Kind: client.KindAuxiliary, System: name, Tenant: "demo"})
