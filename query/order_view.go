@@ -248,7 +248,7 @@ func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s sc
 	}
 	found, err := q.auxiliary.of(ctx, id)
 	if err == nil && q.cfg.Outside != nil {
-		found.outside = q.cfg.Outside(ctx, ownerOf(members))
+		found.outside = q.cfg.Outside(ctx, tenantOfOrder(members))
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -271,8 +271,8 @@ func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s sc
 	return disclose.Object(members), same, nil
 }
 
-// ownerOf reads whose the order is.
-func ownerOf(members []disclose.Member) string {
+// tenantOfOrder reads whose the order is.
+func tenantOfOrder(members []disclose.Member) string {
 	i := slices.IndexFunc(members, func(m disclose.Member) bool { return m.Name == "tenant" })
 	var tenant string
 	if i >= 0 {
