@@ -61,7 +61,7 @@ bench: build ## Measure for under ten minutes, alone on the machine: the parts, 
 	scripts/bench "$(OUT)"
 
 chaos: build ## Kill and break things while orders flow, and check that nothing is lost
-	go test -race -count 1 -timeout 30m -run Chaos ./cmd/...
+	ORDERSTORE_CHAOS_ORDERS=10000 go test -race -count 1 -timeout 30m -run Chaos ./cmd/...
 	$(if $(wildcard internal/chaos),go test -race -count 1 -timeout 30m -tags chaos ./internal/chaos/...)
 
 clean: ## Remove what was built; DATA stays

@@ -65,10 +65,11 @@ func part(t testing.TB, parts *multipart.Reader, contentType string) string {
 
 func render(t testing.TB, position int64, n noticeMail) []byte {
 	t.Helper()
-	m, err := newMailer(`"Łódź Shop 店" <orders@shop.example>`, nil)
+	m, err := newMailer(`"Łódź Shop 店" <orders@shop.example>`, nil, newWords(nil, noon))
 	require.NoError(t, err)
-	msg, err := m.message(position, "0198c0de-0000-7000-8000-000000000001", &n)
+	words, err := m.word(t.Context(), &n)
 	require.NoError(t, err)
+	msg := m.message(position, "0198c0de-0000-7000-8000-000000000001", &n, words)
 	var out bytes.Buffer
 	_, err = msg.WriteTo(&out)
 	require.NoError(t, err)
@@ -209,7 +210,7 @@ func TestMailFolderKeepsOneFileAnEvent(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	d, err := NewMailDir(dir)
 	require.NoError(t, err)
-	m, err := newMailer("shop@example.com", d)
+	m, err := newMailer("shop@example.com", d, newWords(nil, noon))
 	require.NoError(t, err)
 	n := noticeMail{Event: events.OrderCompleted, At: noon(), Address: "a@example.com", Ref: "R", Currency: "USD"}
 	require.NoError(t, m.send(t.Context(), 7, "o", &n))
@@ -229,7 +230,7 @@ func TestMailFolderKeepsOneFileAnEvent(t *testing.T) {
 func TestSenderAddressIsChecked(t *testing.T) {
 	t.Parallel()
 	for _, from := range []string{"", "nobody", "a@", "a@example.com\r\nBcc: b@example.com", "Shop <a@[127.0.0.1]>"} {
-		_, err := NewNotices(from, nil)
+		_, err := NewNotices(NoticesConfig{From: from})
 		assert.Error(t, err, "%q", from)
 	}
 }

@@ -1,7 +1,6 @@
 package auxiliary
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -9,7 +8,6 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	netmail "net/mail"
-	"slices"
 	"strings"
 	texttemplate "text/template"
 	"time"
@@ -37,6 +35,9 @@ const (
 // noticeMail is what a mail is made of. It waits in the outbox.
 type noticeMail struct {
 	Event    events.Type `json:"event"`
+	Tenant   string      `json:"tenant,omitempty"`
+	Language string      `json:"language,omitempty"` // that the order asks for
+	Phone    string      `json:"phone,omitempty"`
 	At       time.Time   `json:"at"`
 	Name     string      `json:"name,omitempty"`
 	Address  string      `json:"address"`
@@ -59,7 +60,7 @@ type mailLine struct {
 func noticeMailOf(n *notice, o *noticeOrder) noticeMail {
 	m := noticeMail{
 		Event: n.event, At: n.at, Name: o.name, Address: o.address, Channel: o.channel, Ref: o.ref,
-		Currency: o.currency, Total: o.total, Reason: n.reason,
+		Currency: o.currency, Total: o.total, Reason: n.reason, Tenant: o.tenant, Language: o.language, Phone: o.phone,
 	}
 	if n.placed == nil {
 		return m
@@ -84,11 +85,12 @@ type mailer struct {
 	from   *netmail.Address
 	domain string // of the message ids
 	target Target
+	words  *words
 	text   *texttemplate.Template
 	html   *htmltemplate.Template
 }
 
-func newMailer(from string, target Target) (*mailer, error) {
+func newMailer(from string, target Target, w *words) (*mailer, error) {
 	address, err := netmail.ParseAddress(from)
 	if err != nil {
 		return nil, fmt.Errorf("sender address: %w", err)
@@ -98,7 +100,7 @@ func newMailer(from string, target Target) (*mailer, error) {
 		return nil, fmt.Errorf("sender address %q cannot be used", address.Address)
 	}
 	address.Address = usable
-	m := &mailer{from: address, domain: usable[strings.LastIndexByte(usable, '@')+1:], target: target}
+	m := &mailer{from: address, domain: usable[strings.LastIndexByte(usable, '@')+1:], target: target, words: w}
 	if m.text, err = texttemplate.ParseFS(templateFiles, "templates/en/*.txt"); err != nil {
 		return nil, fmt.Errorf("mail templates: %w", err)
 	}
@@ -109,10 +111,11 @@ func newMailer(from string, target Target) (*mailer, error) {
 }
 
 func (m *mailer) send(ctx context.Context, position int64, orderID string, n *noticeMail) error {
-	msg, err := m.message(position, orderID, n)
+	words, err := m.word(ctx, n)
 	if err != nil {
-		return Undeliverable(err)
+		return err
 	}
+	msg := m.message(position, orderID, n, words)
 	return m.target.Deliver(ctx, position, msg)
 }
 
@@ -142,31 +145,56 @@ func viewOf(n *noticeMail) mailView {
 	return v
 }
 
-// message makes the mail of an event. Made again it is the same, byte for byte.
-func (m *mailer) message(position int64, orderID string, n *noticeMail) (*gomail.Msg, error) {
-	view, name := viewOf(n), string(n.Event)
-	var subject, text, html bytes.Buffer
-	if err := m.text.ExecuteTemplate(&subject, name+".subject", view); err != nil {
-		return nil, fmt.Errorf("subject: %w", err)
+// word puts a notice in the tenant's own words, or in those that ship with the project.
+func (m *mailer) word(ctx context.Context, n *noticeMail) (wording, error) {
+	tenant, err := m.words.of(ctx, n.Tenant)
+	if err != nil {
+		return wording{}, err
 	}
-	if err := m.text.ExecuteTemplate(&text, name+".txt", view); err != nil {
-		return nil, fmt.Errorf("text: %w", err)
+	view := viewOf(n)
+	var w wording
+	if own := tenant.find(string(n.Event), n.Language); own != nil {
+		w, err = own.render(&view)
+	} else {
+		w, err = m.shipped(string(n.Event), &view)
 	}
-	if err := m.html.ExecuteTemplate(&html, name+".html", view); err != nil {
-		return nil, fmt.Errorf("html: %w", err)
+	if err != nil {
+		return w, Undeliverable(err)
 	}
+	w.subject = clean(w.subject)
+	return w, nil
+}
+
+// shipped is the wording by the project's own templates.
+func (m *mailer) shipped(event string, view *mailView) (w wording, err error) {
+	if w.subject, err = rendered(func(to *bounded) error { return m.text.ExecuteTemplate(to, event+".subject", view) }); err != nil {
+		return w, fmt.Errorf("subject: %w", err)
+	}
+	if w.text, err = rendered(func(to *bounded) error { return m.text.ExecuteTemplate(to, event+".txt", view) }); err != nil {
+		return w, fmt.Errorf("text: %w", err)
+	}
+	if w.html, err = rendered(func(to *bounded) error { return m.html.ExecuteTemplate(to, event+".html", view) }); err != nil {
+		return w, fmt.Errorf("html: %w", err)
+	}
+	return w, nil
+}
+
+// message makes the mail of an event. Made again of the same words it is the same, byte for byte.
+func (m *mailer) message(position int64, orderID string, n *noticeMail, w wording) *gomail.Msg {
 	// Nobody can write a text that holds the hash of itself, so the boundary is in none of the parts.
-	boundary := sha256.Sum256(slices.Concat(text.Bytes(), html.Bytes()))
+	boundary := sha256.Sum256([]byte(w.text + w.html))
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithBoundary(hex.EncodeToString(boundary[:])))
 	msg.FromMailAddress(m.from)
-	msg.ToMailAddress(&netmail.Address{Name: displayName(view.Name), Address: n.Address})
-	msg.Subject(clean(subject.String()))
+	msg.ToMailAddress(&netmail.Address{Name: displayName(clean(n.Name)), Address: n.Address})
+	msg.Subject(w.subject)
 	msg.SetDateWithValue(n.At.UTC())
 	msg.SetMessageIDWithValue(fmt.Sprintf("notice.%d.%s@%s", position, orderID, m.domain))
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
-	msg.SetBodyString(gomail.TypeTextPlain, text.String())
-	msg.AddAlternativeString(gomail.TypeTextHTML, html.String())
-	return msg, nil
+	msg.SetBodyString(gomail.TypeTextPlain, w.text)
+	if w.html != "" {
+		msg.AddAlternativeString(gomail.TypeTextHTML, w.html)
+	}
+	return msg
 }
 
 // amount writes minor units as people do: 123450 USD is "1234.50 USD".

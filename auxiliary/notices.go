@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
 )
@@ -21,21 +22,47 @@ const (
 	noticesRecord = "notices"
 	noticesSchema = 1
 	mailChannel   = "mail"
+	hookChannel   = "webhook"
 )
 
-// Notices tells customers by e-mail that their order was placed, completed or rejected. It keeps a record of each order,
-// also where there is nobody to tell.
+// Notices tells customers by e-mail, and by a webhook where the tenant has one, that their order was placed, completed, rejected or
+// cancelled. It keeps a record of each order, also where there is nobody to tell.
 type Notices struct {
 	mailer *mailer
+	hooks  *Hooks
+	words  *words
+	now    func() time.Time
 }
 
-// NewNotices makes the system. Mails come from an RFC 5322 address and go to a target.
-func NewNotices(from string, to Target) (*Notices, error) {
-	m, err := newMailer(from, to)
+// NoticesConfig is what the notices work with.
+type NoticesConfig struct {
+	From  string        // an RFC 5322 address
+	To    Target        // takes the mails
+	Pool  *pgxpool.Pool // the auxiliary database, with tenants' templates; nil: nobody has any
+	Hooks *Hooks        // calls tenants' webhooks; nil: nobody is called
+	Now   func() time.Time
+}
+
+// NewNotices makes the system.
+func NewNotices(cfg NoticesConfig) (*Notices, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	w := newWords(cfg.Pool, cfg.Now)
+	m, err := newMailer(cfg.From, cfg.To, w)
 	if err != nil {
 		return nil, err
 	}
-	return &Notices{mailer: m}, nil
+	return &Notices{mailer: m, hooks: cfg.Hooks, words: w, now: cfg.Now}, nil
+}
+
+// Lanes keep a webhook that does not answer from holding up the mails, and the other way round.
+func (*Notices) Lanes() []Lane {
+	return []Lane{
+		{Channel: mailChannel},
+		// A call may take as long as its time-out, and one endpoint all senders until its circuit opens.
+		{Channel: hookChannel, Pace: Pace{Senders: 8, InHand: 64, Claim: 2 * hookTimeout, Linger: 40 * time.Millisecond}},
+	}
 }
 
 // Name is the system's name.
@@ -49,7 +76,9 @@ type notice struct {
 	at       time.Time
 	placed   *events.Placed // for order.placed
 	tenant   string
-	reason   string // for order.rejected
+	reason   string // for order.rejected and order.cancelled
+	// By the settings that hold for the event.
+	byMail, byHook bool
 }
 
 // noticeOrder is what is kept of an order.
@@ -58,12 +87,14 @@ type noticeOrder struct {
 	total                              int64
 	name, address                      string
 	quiet                              string // why there is no address
+	phone, language                    string
 }
 
 // The reasons for which nobody is told.
 const (
 	quietNoAddress  = "no_address"
 	quietBadAddress = "address_not_usable"
+	quietOff        = "switched_off" // by the tenant
 )
 
 func noticesIn(batch []events.Event) []notice {
@@ -79,6 +110,10 @@ func noticesIn(batch []events.Event) []notice {
 			if closed, ok := e.Data.(*events.Closed); ok {
 				n.reason = closed.Reason
 			}
+		case events.OrderCancelled:
+			if cancelled, ok := e.Data.(*events.OrderCancellation); ok {
+				n.reason = cancelled.Reason
+			}
 		default:
 			continue
 		}
@@ -92,7 +127,12 @@ func noticeOrderOf(n *notice) noticeOrder {
 		id: n.orderID, tenant: n.tenant, channel: n.placed.Channel, ref: n.placed.ExternalRef,
 		currency: n.placed.Currency, total: n.placed.Total, quiet: quietNoAddress,
 	}
-	if n.placed.Customer == nil || n.placed.Customer.Email == "" {
+	o.language = orderLanguage(n.placed.Attributes)
+	if n.placed.Customer == nil {
+		return o
+	}
+	o.name, o.phone = n.placed.Customer.Name, n.placed.Customer.Phone
+	if n.placed.Customer.Email == "" {
 		return o
 	}
 	address, ok := usableAddress(n.placed.Customer.Email)
@@ -100,8 +140,28 @@ func noticeOrderOf(n *notice) noticeOrder {
 		o.quiet = quietBadAddress
 		return o
 	}
-	o.name, o.address, o.quiet = n.placed.Customer.Name, address, ""
+	o.address, o.quiet = address, ""
 	return o
+}
+
+// reachable tells whether a webhook's receiver has something to reach the customer by.
+func (o *noticeOrder) reachable() bool { return o.address != "" || o.phone != "" }
+
+// orderLanguage is the one that the order asks for in its attributes: language, or else locale.
+func orderLanguage(attributes []byte) string {
+	var named struct {
+		Language any `json:"language"`
+		Locale   any `json:"locale"`
+	}
+	if len(attributes) == 0 || json.Unmarshal(attributes, &named) != nil {
+		return ""
+	}
+	for _, value := range []any{named.Language, named.Locale} {
+		if text, ok := value.(string); ok && languageOf(text) != "" {
+			return languageOf(text)
+		}
+	}
+	return ""
 }
 
 // Apply notes what customers are to be told and queues the mails.
@@ -114,27 +174,63 @@ func (*Notices) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	if err != nil {
 		return err
 	}
+	if err := decideNotices(ctx, tx, found); err != nil {
+		return err
+	}
 	if err := insertNotices(ctx, tx, found); err != nil {
 		return err
 	}
-	var mails []Effect
+	var effects []Effect
 	ids := make([]string, 0, len(found))
 	for i := range found {
 		n, o := &found[i], orders[found[i].orderID]
 		ids = append(ids, n.orderID)
-		if o.address == "" {
+		channels := channelsOf(n, o)
+		if len(channels) == 0 {
 			continue
 		}
 		payload, err := json.Marshal(noticeMailOf(n, o))
 		if err != nil {
-			return fmt.Errorf("encode mail of event %d: %w", n.position, err)
+			return fmt.Errorf("encode notice of event %d: %w", n.position, err)
 		}
-		mails = append(mails, Effect{Position: n.position, Channel: mailChannel, OrderID: n.orderID, Payload: payload})
+		for _, channel := range channels {
+			effects = append(effects, Effect{Position: n.position, Channel: channel, OrderID: n.orderID, Payload: payload})
+		}
 	}
-	if err := queue(ctx, tx, NoticesName, batch, mails); err != nil {
+	if err := queue(ctx, tx, NoticesName, batch, effects); err != nil {
 		return err
 	}
 	return refreshNotices(ctx, tx, ids, batch.Now)
+}
+
+// channelsOf are the ways by which the customer is told.
+func channelsOf(n *notice, o *noticeOrder) []string {
+	var channels []string
+	if n.byMail && o.address != "" {
+		channels = append(channels, mailChannel)
+	}
+	if n.byHook && o.reachable() {
+		channels = append(channels, hookChannel)
+	}
+	return channels
+}
+
+// decideNotices reads by the tenants' settings how each event is told.
+func decideNotices(ctx context.Context, tx pgx.Tx, found []notice) error {
+	tenants := make([]string, 0, len(found))
+	for i := range found {
+		tenants = append(tenants, found[i].tenant)
+	}
+	history, err := readSettings(ctx, tx, distinct(tenants))
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		n := &found[i]
+		s := history.at(n.tenant, n.position)
+		n.byMail, n.byHook = slices.Contains(s.mail, string(n.event)), slices.Contains(s.webhook, string(n.event))
+	}
+	return nil
 }
 
 // noticeOrders stores the orders that were placed and reads those that were placed before.
@@ -172,7 +268,7 @@ func (*Notices) Settled(ctx context.Context, tx pgx.Tx, orders []string, now tim
 	return refreshNotices(ctx, tx, orders, now)
 }
 
-// Send sends one mail.
+// Send sends one mail, or makes one call.
 func (s *Notices) Send(ctx context.Context, effect Effect) error {
 	var n noticeMail
 	if err := json.Unmarshal(effect.Payload, &n); err != nil {
@@ -181,11 +277,19 @@ func (s *Notices) Send(ctx context.Context, effect Effect) error {
 	if n.Event == "" {
 		return Undeliverable(errors.New("the mail is empty"))
 	}
+	if effect.Channel == hookChannel {
+		return s.call(ctx, effect.Position, effect.OrderID, &n)
+	}
 	return s.mailer.send(ctx, effect.Position, effect.OrderID, &n)
 }
 
-// Close gives up connections to the mail server.
-func (s *Notices) Close() error { return s.mailer.target.Close() }
+// Close gives up connections to the mail server and to endpoints.
+func (s *Notices) Close() error {
+	if s.hooks != nil {
+		s.hooks.Close()
+	}
+	return s.mailer.target.Close()
+}
 
 // noticeLog is the record's payload.
 type noticeLog struct {
@@ -196,23 +300,44 @@ type noticeLog struct {
 type noticeEntry struct {
 	Event    string    `json:"event"`
 	Position int64     `json:"position"`
-	To       string    `json:"to,omitempty"` // masked
-	State    string    `json:"state"`        // queued, sent, suppressed, quiet or dead
+	Channel  string    `json:"channel,omitempty"` // webhook; empty: mail
+	To       string    `json:"to,omitempty"`      // masked
+	State    string    `json:"state"`             // queued, sent, suppressed, quiet, dead or discarded
 	Reason   string    `json:"reason,omitempty"`
 	At       time.Time `json:"at"` // the event's
 }
 
 const stateQuiet = "quiet" // the customer has no usable address
 
-// entryOf makes an entry. The state is that of the mail in the outbox; a quiet one has none.
-func entryOf(position int64, event string, at time.Time, address, quiet, state string) noticeEntry {
-	e := noticeEntry{Event: event, Position: position, State: state, At: at.UTC()}
-	if address == "" {
-		e.State, e.Reason = stateQuiet, quiet
-		return e
+// toldNotice is what the tables know of telling one event.
+type toldNotice struct {
+	position              int64
+	event                 string
+	at                    time.Time
+	address, phone, quiet string
+	byMail, byHook        bool
+	mailState, hookState  string // in the outbox; empty: not there
+}
+
+// entries are what the record says: always one of the mail, and one of the webhook where the tenant has one for the event.
+func (n *toldNotice) entries() []noticeEntry {
+	mail := noticeEntry{Event: n.event, Position: n.position, At: n.at.UTC(), State: stateQuiet}
+	switch {
+	case !n.byMail:
+		mail.Reason = quietOff
+	case n.address == "":
+		mail.Reason = n.quiet
+	default:
+		mail.To, mail.State = masked(n.address), n.mailState
 	}
-	e.To = masked(address)
-	return e
+	if !n.byHook {
+		return []noticeEntry{mail}
+	}
+	hook := noticeEntry{Event: n.event, Position: n.position, At: n.at.UTC(), Channel: hookChannel, State: n.hookState}
+	if n.address == "" && n.phone == "" {
+		hook.State, hook.Reason = stateQuiet, quietNoAddress
+	}
+	return []noticeEntry{mail, hook}
 }
 
 // distinct sorts ids, so that rows are locked in the same order by everyone, and takes out repetitions.

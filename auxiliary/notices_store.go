@@ -10,23 +10,26 @@ import (
 )
 
 const insertNoticeOrdersSQL = `
-INSERT INTO notice_orders (order_id, tenant, channel, external_ref, currency, total, name, address, quiet)
-SELECT o.order_id::uuid, o.tenant, o.channel, o.external_ref, o.currency, o.total, o.name, o.address, o.quiet
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[])
-     AS o (order_id, tenant, channel, external_ref, currency, total, name, address, quiet)`
+INSERT INTO notice_orders (order_id, tenant, channel, external_ref, currency, total, name, address, quiet, phone, language)
+SELECT o.order_id::uuid, o.tenant, o.channel, o.external_ref, o.currency, o.total, o.name, o.address, o.quiet, o.phone, o.language
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
+            $10::text[], $11::text[])
+     AS o (order_id, tenant, channel, external_ref, currency, total, name, address, quiet, phone, language)`
 
 func insertNoticeOrders(ctx context.Context, tx pgx.Tx, orders []*noticeOrder) error {
 	if len(orders) == 0 {
 		return nil
 	}
-	var ids, tenants, channels, refs, currencies, names, addresses, quiets []string
+	var ids, tenants, channels, refs, currencies, names, addresses, quiets, phones, languages []string
 	var totals []int64
 	for _, o := range orders {
 		ids, tenants, channels = append(ids, o.id), append(tenants, o.tenant), append(channels, o.channel)
 		refs, currencies, totals = append(refs, o.ref), append(currencies, o.currency), append(totals, o.total)
 		names, addresses, quiets = append(names, o.name), append(addresses, o.address), append(quiets, o.quiet)
+		phones, languages = append(phones, o.phone), append(languages, o.language)
 	}
-	_, err := tx.Exec(ctx, insertNoticeOrdersSQL, ids, tenants, channels, refs, currencies, totals, names, addresses, quiets)
+	_, err := tx.Exec(ctx, insertNoticeOrdersSQL, ids, tenants, channels, refs, currencies, totals, names, addresses, quiets,
+		phones, languages)
 	if err != nil {
 		return fmt.Errorf("store orders: %w", err)
 	}
@@ -34,7 +37,7 @@ func insertNoticeOrders(ctx context.Context, tx pgx.Tx, orders []*noticeOrder) e
 }
 
 const selectNoticeOrdersSQL = `
-SELECT order_id::text, tenant, channel, external_ref, currency, total, name, address, quiet
+SELECT order_id::text, tenant, channel, external_ref, currency, total, name, address, quiet, phone, language
 FROM notice_orders WHERE order_id = ANY ($1::text[]::uuid[])`
 
 func selectNoticeOrders(ctx context.Context, tx pgx.Tx, ids []string, into map[string]*noticeOrder) error {
@@ -47,7 +50,8 @@ func selectNoticeOrders(ctx context.Context, tx pgx.Tx, ids []string, into map[s
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*noticeOrder, error) {
 		o := new(noticeOrder)
-		err := row.Scan(&o.id, &o.tenant, &o.channel, &o.ref, &o.currency, &o.total, &o.name, &o.address, &o.quiet)
+		err := row.Scan(&o.id, &o.tenant, &o.channel, &o.ref, &o.currency, &o.total, &o.name, &o.address, &o.quiet,
+			&o.phone, &o.language)
 		return o, err
 	})
 	if err != nil {
@@ -60,17 +64,20 @@ func selectNoticeOrders(ctx context.Context, tx pgx.Tx, ids []string, into map[s
 }
 
 const insertNoticesSQL = `
-INSERT INTO notices (position, order_id, event, at)
-SELECT n.position, n.order_id::uuid, n.event, n.at
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[]) AS n (position, order_id, event, at)`
+INSERT INTO notices (position, order_id, event, at, by_mail, by_webhook)
+SELECT n.position, n.order_id::uuid, n.event, n.at, n.by_mail, n.by_webhook
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[], $6::bool[])
+     AS n (position, order_id, event, at, by_mail, by_webhook)`
 
 func insertNotices(ctx context.Context, tx pgx.Tx, found []notice) error {
 	positions, ids := make([]int64, len(found)), make([]string, len(found))
 	types, times := make([]string, len(found)), make([]time.Time, len(found))
+	mails, hooks := make([]bool, len(found)), make([]bool, len(found))
 	for i, n := range found {
 		positions[i], ids[i], types[i], times[i] = n.position, n.orderID, string(n.event), n.at
+		mails[i], hooks[i] = n.byMail, n.byHook
 	}
-	if _, err := tx.Exec(ctx, insertNoticesSQL, positions, ids, types, times); err != nil {
+	if _, err := tx.Exec(ctx, insertNoticesSQL, positions, ids, types, times, mails, hooks); err != nil {
 		return fmt.Errorf("store notices: %w", err)
 	}
 	return nil
@@ -84,10 +91,12 @@ SELECT 1 FROM records WHERE order_id = ANY ($1::text[]::uuid[]) AND system = $2 
 // The limits say that there is one row to find, which makes a look-up by key of what would be a scan while a young table has no
 // statistics.
 const selectEntries = `
-SELECT n.order_id::text, o.tenant, n.position, n.event, n.at, o.address, o.quiet, coalesce(b.state, '')
+SELECT n.order_id::text, o.tenant, n.position, n.event, n.at, o.address, o.phone, o.quiet, n.by_mail, n.by_webhook,
+       coalesce(m.state, ''), coalesce(w.state, '')
 FROM notices n
-CROSS JOIN LATERAL (SELECT tenant, address, quiet FROM notice_orders WHERE order_id = n.order_id LIMIT 1) o
-LEFT JOIN LATERAL (SELECT state FROM outbox WHERE system = $2 AND position = n.position AND channel = $3 LIMIT 1) b ON true
+CROSS JOIN LATERAL (SELECT tenant, address, phone, quiet FROM notice_orders WHERE order_id = n.order_id LIMIT 1) o
+LEFT JOIN LATERAL (SELECT state FROM outbox WHERE system = $2 AND position = n.position AND channel = $3 LIMIT 1) m ON true
+LEFT JOIN LATERAL (SELECT state FROM outbox WHERE system = $2 AND position = n.position AND channel = $4 LIMIT 1) w ON n.by_webhook
 WHERE n.order_id = ANY ($1::text[]::uuid[])
 ORDER BY n.order_id, n.position`
 
@@ -138,24 +147,24 @@ type orderNotices struct {
 }
 
 func readNoticeLogs(ctx context.Context, tx pgx.Tx, ids []string) ([]*orderNotices, error) {
-	rows, err := tx.Query(ctx, selectEntries, ids, NoticesName, mailChannel)
+	rows, err := tx.Query(ctx, selectEntries, ids, NoticesName, mailChannel, hookChannel)
 	if err != nil {
 		return nil, fmt.Errorf("read notices: %w", err)
 	}
 	defer rows.Close()
 	var logs []*orderNotices
 	for rows.Next() {
-		var id, tenant, event, address, quiet, state string
-		var position int64
-		var at time.Time
-		if err := rows.Scan(&id, &tenant, &position, &event, &at, &address, &quiet, &state); err != nil {
+		var id, tenant string
+		var n toldNotice
+		err := rows.Scan(&id, &tenant, &n.position, &n.event, &n.at, &n.address, &n.phone, &n.quiet, &n.byMail, &n.byHook, &n.mailState, &n.hookState)
+		if err != nil {
 			return nil, fmt.Errorf("read notices: %w", err)
 		}
 		if len(logs) == 0 || logs[len(logs)-1].orderID != id {
 			logs = append(logs, &orderNotices{orderID: id, tenant: tenant})
 		}
 		last := logs[len(logs)-1]
-		last.entries = append(last.entries, entryOf(position, event, at, address, quiet, state))
+		last.entries = append(last.entries, n.entries()...)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read notices: %w", err)

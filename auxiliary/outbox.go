@@ -18,6 +18,7 @@ const (
 	stateSent       = "sent"
 	stateSuppressed = "suppressed" // its event is at or before quiet_to
 	stateDead       = "dead"       // given up; it waits for a person
+	stateDiscarded  = "discarded"  // a person gave it up for good
 )
 
 // Effect is something to be done outside. Position and channel are its identity: the same event read again asks for the
@@ -75,18 +76,20 @@ UPDATE outbox o SET claimed_until = $3, attempts = o.attempts + 1
 WHERE o.ctid = ANY (ARRAY(
       SELECT ctid FROM outbox
       WHERE system = $1 AND state = 'queued' AND next_at <= $2 AND (claimed_until IS NULL OR claimed_until <= $2)
+        AND ($5 = '' OR channel = $5)
+        AND NOT EXISTS (SELECT FROM checkpoints WHERE system = $1 AND paused)
       ORDER BY next_at, position LIMIT $4 FOR UPDATE SKIP LOCKED))
 RETURNING o.position, o.channel, o.order_id::text, o.payload, o.attempts`
 
-// claim takes effects that are due. Until the claim runs out no other sender takes them; after that they are taken for lost
+// claim takes effects of a channel, or of all where none is named, that are due. A paused system has none. Until the claim runs out no other sender takes them; after that they are taken for lost
 // with their sender, and given to the next.
-func claim(ctx context.Context, pool *pgxpool.Pool, system string, now, until time.Time, limit int) ([]Effect, error) {
+func claim(ctx context.Context, pool *pgxpool.Pool, system, channel string, now, until time.Time, limit int) ([]Effect, error) {
 	var effects []Effect
 	err := postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, flushCommit); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, claimEffects, system, now, until, limit)
+		rows, err := tx.Query(ctx, claimEffects, system, now, until, limit, channel)
 		if err != nil {
 			return err
 		}
@@ -143,22 +146,23 @@ func settle(ctx context.Context, tx pgx.Tx, system string, now time.Time, outcom
 }
 
 const hastenEffects = `
-UPDATE outbox SET next_at = $2 WHERE system = $1 AND state = 'queued' AND next_at > $2 AND claimed_until IS NULL`
+UPDATE outbox SET next_at = $2 WHERE system = $1 AND state = 'queued' AND next_at > $2 AND claimed_until IS NULL
+  AND ($3 = '' OR channel = $3)`
 
 // hasten makes everything that waits for its next attempt due: the target takes effects again.
-func hasten(ctx context.Context, tx pgx.Tx, system string, now time.Time) error {
-	if _, err := tx.Exec(ctx, hastenEffects, system, now); err != nil {
+func hasten(ctx context.Context, tx pgx.Tx, system, channel string, now time.Time) error {
+	if _, err := tx.Exec(ctx, hastenEffects, system, now, channel); err != nil {
 		return fmt.Errorf("hasten effects: %w", err)
 	}
 	return nil
 }
 
 const countEffects = `
-SELECT (SELECT count(*) FROM outbox WHERE system = $1 AND state = 'queued'),
-       (SELECT count(*) FROM outbox WHERE system = $1 AND state = 'dead')`
+SELECT (SELECT count(*) FROM outbox WHERE system = $1 AND state = 'queued' AND ($2 = '' OR channel = $2)),
+       (SELECT count(*) FROM outbox WHERE system = $1 AND state = 'dead' AND ($2 = '' OR channel = $2))`
 
-func countWaiting(ctx context.Context, pool *pgxpool.Pool, system string) (queued, dead int64, err error) {
-	if err := pool.QueryRow(ctx, countEffects, system).Scan(&queued, &dead); err != nil {
+func countWaiting(ctx context.Context, pool *pgxpool.Pool, system, channel string) (queued, dead int64, err error) {
+	if err := pool.QueryRow(ctx, countEffects, system, channel).Scan(&queued, &dead); err != nil {
 		return 0, 0, fmt.Errorf("count effects: %w", err)
 	}
 	return queued, dead, nil

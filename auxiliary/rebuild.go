@@ -11,7 +11,8 @@ import (
 )
 
 const restartCheckpoint = `
-UPDATE checkpoints SET quiet_to = greatest(quiet_to, position), position = 0, digest = $2, stopped = '' WHERE system = $1`
+UPDATE checkpoints SET quiet_to = greatest(quiet_to, position), position = 0, digest = $2, stopped = '',
+       rebuild = false, control = control + 1 WHERE system = $1`
 
 // Rebuild forgets what a system computed and lets it begin again with the first event. Outside effects of the events that it
 // has handled before are not made again; those that are still queued are made. A runner that is running the system notices within a second or two.

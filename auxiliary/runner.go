@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -19,10 +22,12 @@ type Config struct {
 	// NewFollower opens a reader of the log for a system, behind a position whose digest is given.
 	NewFollower func(system string, after int64, digest [32]byte) Source
 	Systems     []System
-	Logger      *slog.Logger
-	Clock       func() time.Time
-	Metrics     prometheus.Registerer // nil: none
-	Pace        Pace                  // zero fields mean the defaults
+	// End gives the last position there is, to tell how far behind a system is; nil: that is not told.
+	End     func(ctx context.Context) (int64, error)
+	Logger  *slog.Logger
+	Clock   func() time.Time
+	Metrics prometheus.Registerer // nil: none
+	Pace    Pace                  // zero fields mean the defaults
 	// QuietTo is where a system that never ran starts to have outside effects. 0 is right unless the auxiliary database was
 	// lost: then it is the log's position of that time, so that nobody is told twice.
 	QuietTo int64
@@ -57,35 +62,55 @@ func (b Backoff) after(failures int) time.Duration {
 	return min(wait, b.Most)
 }
 
-func (p Pace) withDefaults() Pace {
-	or := func(have *time.Duration, d time.Duration) {
+// over gives the pace with what is not set taken from another.
+func (p Pace) over(other Pace) Pace {
+	for have, n := range map[*int]int{
+		&p.Batch: other.Batch, &p.Senders: other.Senders, &p.InHand: other.InHand, &p.Attempts: other.Attempts,
+	} {
+		if *have == 0 {
+			*have = n
+		}
+	}
+	p.InHand = max(p.InHand, p.Senders)
+	for have, d := range map[*time.Duration]time.Duration{
+		&p.Linger: other.Linger, &p.Retry.First: other.Retry.First, &p.Retry.Most: other.Retry.Most, &p.StoppedWait: other.StoppedWait,
+		&p.Resend.First: other.Resend.First, &p.Resend.Most: other.Resend.Most, &p.TargetRetry.First: other.TargetRetry.First,
+		&p.TargetRetry.Most: other.TargetRetry.Most, &p.Claim: other.Claim, &p.Look: other.Look,
+	} {
 		if *have == 0 {
 			*have = d
 		}
 	}
-	for n, d := range map[*int]int{&p.Batch: 500, &p.Senders: 4, &p.InHand: 32, &p.Attempts: 16} {
-		if *n == 0 {
-			*n = d
-		}
-	}
-	p.InHand = max(p.InHand, p.Senders)
-	or(&p.Linger, 40*time.Millisecond)
-	or(&p.Retry.First, 100*time.Millisecond)
-	or(&p.Retry.Most, 5*time.Second)
-	or(&p.StoppedWait, 30*time.Second)
-	or(&p.Resend.First, time.Second)
-	or(&p.Resend.Most, time.Hour)
-	or(&p.TargetRetry.First, time.Second)
-	or(&p.TargetRetry.Most, 30*time.Second)
-	or(&p.Claim, time.Minute)
-	or(&p.Look, time.Second)
 	return p
+}
+
+func (p Pace) withDefaults() Pace {
+	return p.over(Pace{
+		Batch: 500, Linger: 40 * time.Millisecond, Retry: Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second},
+		StoppedWait: 30 * time.Second, Senders: 4, InHand: 32, Attempts: 16, Resend: Backoff{First: time.Second, Most: time.Hour},
+		TargetRetry: Backoff{First: time.Second, Most: 30 * time.Second}, Claim: time.Minute, Look: time.Second,
+	})
+}
+
+// longestBreath bounds what a busy machine adds to how late a system is.
+const longestBreath = 200 * time.Millisecond
+
+// breath is how long to leave the machine to others after work that took so long. Work takes longer where the processors have more
+// to do: then orders come first, and a system makes up for it in larger batches. One that is far behind waits less.
+func (p Pace) breath(took time.Duration, behind bool) time.Duration {
+	if behind {
+		return min(took, longestBreath)
+	}
+	return max(p.Linger, min(3*took, longestBreath))
 }
 
 // Runner runs the systems, each by itself.
 type Runner struct {
+	cfg     Config
+	metrics *metrics
 	workers []*worker
 	senders []*sender
+	end     atomic.Int64 // the last position there is, as of a second ago; -1: not known
 }
 
 // New makes a runner. It touches nothing until Run.
@@ -100,7 +125,8 @@ func New(cfg Config) (*Runner, error) {
 		faults = append(faults, err)
 	}
 	names := map[string]bool{}
-	r := &Runner{}
+	r := &Runner{cfg: cfg, metrics: m}
+	r.end.Store(-1)
 	for _, system := range cfg.Systems {
 		if names[system.Name()] {
 			faults = append(faults, fmt.Errorf("two systems are called %q", system.Name()))
@@ -109,10 +135,14 @@ func New(cfg Config) (*Runner, error) {
 		w := &worker{cfg: &cfg, system: system, metrics: m, wake: func() {}}
 		w.state.Name = system.Name()
 		if outward, ok := system.(Outward); ok {
-			s := newSender(&cfg, outward, m)
-			w.wake = s.wake
-			w.waiting = s.waiting
-			r.senders = append(r.senders, s)
+			own := sendersOf(&cfg, outward, m)
+			w.wake = func() {
+				for _, s := range own {
+					s.wake()
+				}
+			}
+			w.waiting = func() Status { return waitingOf(own) }
+			r.senders = append(r.senders, own...)
 		}
 		r.workers = append(r.workers, w)
 	}
@@ -120,6 +150,37 @@ func New(cfg Config) (*Runner, error) {
 		return nil, fmt.Errorf("auxiliary systems: %w", err)
 	}
 	return r, nil
+}
+
+// sendersOf makes one sender, or one a channel.
+func sendersOf(cfg *Config, system Outward, m *metrics) []*sender {
+	laned, ok := system.(Laned)
+	if !ok {
+		return []*sender{newSender(cfg, system, "", m)}
+	}
+	var all []*sender
+	for _, lane := range laned.Lanes() {
+		own := *cfg
+		own.Pace = lane.Pace.over(cfg.Pace)
+		all = append(all, newSender(&own, system, lane.Channel, m))
+	}
+	return all
+}
+
+// waitingOf adds up what the senders of one system say.
+func waitingOf(all []*sender) Status {
+	var sum Status
+	var away []string
+	for _, s := range all {
+		one := s.waiting()
+		sum.Queued, sum.Dead = sum.Queued+one.Queued, sum.Dead+one.Dead
+		if one.TargetAway != "" {
+			away = append(away, one.TargetAway)
+		}
+	}
+	slices.Sort(away)
+	sum.TargetAway = strings.Join(away, "; ")
+	return sum
 }
 
 // Name is the worker's name.
@@ -139,6 +200,9 @@ func (r *Runner) Run(ctx context.Context) error {
 			all.Go(func() { b.Beside(ctx) })
 		}
 	}
+	if r.cfg.End != nil {
+		all.Go(func() { r.measure(ctx) })
+	}
 	all.Wait()
 	var faults []error
 	for _, w := range r.workers {
@@ -149,10 +213,25 @@ func (r *Runner) Run(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
+// measure looks where the log ends.
+func (r *Runner) measure(ctx context.Context) {
+	for ctx.Err() == nil {
+		if end, err := r.cfg.End(ctx); err == nil {
+			r.end.Store(end)
+			for _, s := range r.Status() {
+				r.metrics.behind(s.Name, s.Lag)
+			}
+		}
+		pause(ctx, r.cfg.Pace.Look)
+	}
+}
+
 // Status is how one system is doing.
 type Status struct {
 	Name     string `json:"system"`
 	Position int64  `json:"position"`          // the last event it has handled
+	Lag      int64  `json:"lag"`               // events that there are and it has not handled, as of a second ago
+	Paused   bool   `json:"paused,omitempty"`  // by a person: it handles nothing and makes no outside effects
 	Stopped  string `json:"stopped,omitempty"` // why it stands at the event after that; it tries again by itself
 	Waiting  string `json:"waiting,omitempty"` // what it waits for to come back: the database, another process
 	Queued   int64  `json:"queued"`            // outside effects to be made, as of a second ago
@@ -166,6 +245,7 @@ func (r *Runner) Status() []Status {
 	all := make([]Status, len(r.workers))
 	for i, w := range r.workers {
 		all[i] = w.status()
+		all[i].Lag = max(r.end.Load()-all[i].Position, 0)
 	}
 	return all
 }

@@ -175,7 +175,7 @@ func TestTakesOverFromAVanishedSender(t *testing.T) {
 	// The process that claims this never comes back. A connection that was cut while the runner stopped may hold the row for
 	// another moment.
 	require.Eventually(t, func() bool {
-		gone, err := claim(t.Context(), h.aux, NoticesName, later, clock().Add(time.Minute), 10)
+		gone, err := claim(t.Context(), h.aux, NoticesName, "", later, clock().Add(time.Minute), 10)
 		return err == nil && len(gone) == 1
 	}, testWithin, time.Millisecond)
 

@@ -25,6 +25,7 @@ const maxReason = 500
 type sender struct {
 	cfg     *Config
 	system  Outward
+	channel string // the one that it sends; empty: all
 	metrics *metrics
 	due     chan struct{} // effects may have been queued
 	settled chan struct{} // there is room again, or the target's state is known
@@ -43,10 +44,10 @@ type job struct {
 	claimed time.Time
 }
 
-func newSender(cfg *Config, system Outward, m *metrics) *sender {
+func newSender(cfg *Config, system Outward, channel string, m *metrics) *sender {
 	room := cfg.Pace.InHand
 	return &sender{
-		cfg: cfg, system: system, metrics: m, due: make(chan struct{}, 1), settled: make(chan struct{}, 1),
+		cfg: cfg, system: system, channel: channel, metrics: m, due: make(chan struct{}, 1), settled: make(chan struct{}, 1),
 		jobs: make(chan job, room), made: make(chan outcome, room),
 	}
 }
@@ -112,7 +113,7 @@ func (s *sender) room() (limit, failures int) {
 // take claims effects and hands them out; false where there was nothing to do or the database is away.
 func (s *sender) take(ctx context.Context, limit int) bool {
 	now := s.cfg.Clock().UTC()
-	effects, err := claim(ctx, s.cfg.Pool, s.system.Name(), now, now.Add(s.cfg.Pace.Claim), limit)
+	effects, err := claim(ctx, s.cfg.Pool, s.system.Name(), s.channel, now, now.Add(s.cfg.Pace.Claim), limit)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.cfg.Logger.WarnContext(ctx, "outside effects wait for the database", "system", s.system.Name(), "cause", err)
@@ -216,7 +217,9 @@ func (s *sender) settle(ctx context.Context) {
 		outcomes := s.gather(first)
 		// In the order in which they are queued, so that two transactions that meet wait for each other one way.
 		slices.SortFunc(outcomes, func(a, b outcome) int { return cmp.Compare(a.effect.Position, b.effect.Position) })
+		began := time.Now()
 		s.write(ctx, outcomes)
+		pause(ctx, min(3*time.Since(began), longestBreath))
 		s.mu.Lock()
 		s.inHand -= len(outcomes)
 		s.mu.Unlock()
@@ -260,7 +263,7 @@ func (s *sender) commit(ctx context.Context, outcomes []outcome) error {
 			return err
 		}
 		if through {
-			if err := hasten(ctx, tx, s.system.Name(), now); err != nil {
+			if err := hasten(ctx, tx, s.system.Name(), s.channel, now); err != nil {
 				return err
 			}
 		}
@@ -302,14 +305,14 @@ func ordersOf(outcomes []outcome) []string {
 }
 
 func (s *sender) count(ctx context.Context) {
-	queued, dead, err := countWaiting(ctx, s.cfg.Pool, s.system.Name())
+	queued, dead, err := countWaiting(ctx, s.cfg.Pool, s.system.Name(), s.channel)
 	if err != nil {
 		return // the next claim says so
 	}
 	s.mu.Lock()
 	s.state.Queued, s.state.Dead = queued, dead
 	s.mu.Unlock()
-	s.metrics.waiting(s.system.Name(), queued, dead)
+	s.metrics.waiting(s.system.Name(), s.channel, queued, dead)
 }
 
 func (s *sender) waiting() Status {

@@ -128,6 +128,10 @@ func someOrders(seed uint64, orders int) []events.Event {
 			open = append(open[:i], open[i+1:]...)
 			switch r.IntN(5) {
 			case 0: // stays open
+			case 2:
+				e := closing(order, events.OrderCancelled, "")
+				e.Data = &events.OrderCancellation{Reason: "changed my mind"}
+				all = append(all, e)
 			case 1:
 				all = append(all, closing(order, events.OrderRejected, "no provider took it"))
 			default:
@@ -241,7 +245,7 @@ func (h *house) verified() Report {
 
 func (h *house) notices(to Target) *Notices {
 	h.t.Helper()
-	s, err := NewNotices(`"Shop" <orders@shop.example>`, to)
+	s, err := NewNotices(NoticesConfig{From: `"Shop" <orders@shop.example>`, To: to, Pool: h.aux})
 	require.NoError(h.t, err)
 	return s
 }
@@ -274,7 +278,8 @@ func wanted(all []events.Event) int {
 		if p, ok := e.Data.(*events.Placed); ok && p.Customer != nil && strings.Contains(p.Customer.Email, "@") {
 			told[e.OrderID] = true
 		}
-		if _, closed := e.Data.(*events.Closed); (closed || e.Type == events.OrderPlaced) && told[e.OrderID] {
+		_, cancelled := e.Data.(*events.OrderCancellation)
+		if _, closed := e.Data.(*events.Closed); (closed || cancelled || e.Type == events.OrderPlaced) && told[e.OrderID] {
 			n++
 		}
 	}
@@ -296,4 +301,12 @@ func databaseDoor(t testing.TB, from, pool *pgxpool.Pool) (allow func(bool)) {
 		_, err = from.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1`, name)
 		require.NoError(t, err)
 	}
+}
+
+// mailOf reads the mail of an event.
+func (h *house) mailOf(position int64) readMail {
+	h.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(h.mail, fmt.Sprintf("%d.eml", position)))
+	require.NoError(h.t, err)
+	return parseMail(h.t, raw)
 }

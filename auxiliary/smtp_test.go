@@ -291,7 +291,7 @@ func TestSMTPKeepsThePasswordToItself(t *testing.T) {
 	s := newSink(t)
 	to, err := NewSMTP("smtp://shop:secret@" + s.addr)
 	require.NoError(t, err)
-	m, err := newMailer("shop@example.com", to)
+	m, err := newMailer("shop@example.com", to, newWords(nil, noon))
 	require.NoError(t, err)
 	err = m.send(t.Context(), 1, "o", &noticeMail{Event: events.OrderCompleted, At: noon(), Address: "a@example.com", Currency: "USD"})
 	require.ErrorIs(t, err, errTargetAway)

@@ -48,6 +48,19 @@ type besides interface {
 	Beside(ctx context.Context)
 }
 
+// Laned is an Outward system whose effects go to several targets. Each channel has senders of its own, so that a target which is
+// slow or away keeps only its own effects waiting.
+type Laned interface {
+	Outward
+	Lanes() []Lane
+}
+
+// Lane is a channel and how it is sent.
+type Lane struct {
+	Channel string
+	Pace    Pace // zero fields: as the runner's
+}
+
 // Source gives the log in order: a stream.Follower.
 type Source interface {
 	Next(ctx context.Context, limit int) ([]stream.Record, error)

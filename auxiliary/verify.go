@@ -33,6 +33,7 @@ type Report struct {
 	Orders      int64
 	Notices     int64
 	Sent        int64 // mails
+	Called      int64 // webhooks
 	Differences int64
 	Details     []string // the first differences
 }
@@ -49,7 +50,7 @@ func (r *Report) differ(format string, args ...any) {
 
 const createExpected = `
 CREATE TEMPORARY TABLE expected_notices (
-    position bigint, order_id uuid, event text, at timestamptz, address text, quiet text)`
+    position bigint, order_id uuid, event text, at timestamptz, address text, phone text, quiet text, by_mail boolean, by_webhook boolean)`
 
 const dropExpected = `DROP TABLE IF EXISTS expected_notices`
 
@@ -84,8 +85,9 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, log LogReader) (Report, err
 }
 
 type verification struct {
-	tx     pgx.Tx
-	report *Report
+	settings settingsHistory
+	tx       pgx.Tx
+	report   *Report
 }
 
 // fold writes what the log says to a temporary table: an order's notices may be millions of events apart.
@@ -98,6 +100,9 @@ func (v *verification) fold(ctx context.Context, log LogReader) error {
 		return err
 	}
 	v.report.Position = cp.position
+	if v.settings, err = readSettings(ctx, v.tx, nil); err != nil {
+		return err
+	}
 	var digest [32]byte
 	for after := int64(0); after < cp.position; {
 		records, err := log.Read(ctx, after, int(min(verifyBatch, cp.position-after)))
@@ -127,24 +132,31 @@ func (v *verification) expect(ctx context.Context, records []stream.Record) erro
 		if err != nil {
 			return err
 		}
-		row := []any{e.Position, e.OrderID, string(e.Type), e.Time, nil, nil}
+		s := v.settings.at(e.Tenant, e.Position)
+		row := []any{
+			e.Position, e.OrderID, string(e.Type), e.Time, nil, nil, nil,
+			slices.Contains(s.mail, string(e.Type)), slices.Contains(s.webhook, string(e.Type)),
+		}
 		switch data := e.Data.(type) {
 		case *events.Placed:
-			row[4], row[5] = "", quietNoAddress
-			if data.Customer == nil || data.Customer.Email == "" {
+			row[4], row[5], row[6] = "", "", quietNoAddress
+			if data.Customer == nil {
+				break
+			}
+			if row[5] = data.Customer.Phone; data.Customer.Email == "" {
 				break
 			}
 			address, usable := usableAddress(data.Customer.Email)
-			if row[4], row[5] = address, ""; !usable {
-				row[4], row[5] = "", quietBadAddress
+			if row[4], row[6] = address, ""; !usable {
+				row[4], row[6] = "", quietBadAddress
 			}
-		case *events.Closed:
+		case *events.Closed, *events.OrderCancellation:
 		default:
 			continue
 		}
 		rows = append(rows, row)
 	}
-	columns := []string{"position", "order_id", "event", "at", "address", "quiet"}
+	columns := []string{"position", "order_id", "event", "at", "address", "phone", "quiet", "by_mail", "by_webhook"}
 	if _, err := v.tx.CopyFrom(ctx, pgx.Identifier{"expected_notices"}, columns, pgx.CopyFromRows(rows)); err != nil {
 		return fmt.Errorf("store what is expected: %w", err)
 	}
@@ -152,16 +164,18 @@ func (v *verification) expect(ctx context.Context, records []stream.Record) erro
 }
 
 const selectExpected = `
-SELECT e.order_id::text, e.position, e.event, e.at, p.address, p.quiet, coalesce(b.state, ''), r.payload, coalesce(r.position, 0)
+SELECT e.order_id::text, e.position, e.event, e.at, p.address, p.phone, p.quiet, e.by_mail, e.by_webhook, coalesce(b.state, ''),
+       coalesce(w.state, ''), r.payload, coalesce(r.position, 0)
 FROM expected_notices e
 JOIN expected_notices p ON p.order_id = e.order_id AND p.event = $4
 LEFT JOIN outbox b ON b.system = $1 AND b.position = e.position AND b.channel = $3
+LEFT JOIN outbox w ON w.system = $1 AND w.position = e.position AND w.channel = $5
 LEFT JOIN records r ON r.order_id = e.order_id AND r.system = $1 AND r.record_id = $2
 ORDER BY e.order_id, e.position`
 
 // compareRecords goes through the orders one by one.
 func (v *verification) compareRecords(ctx context.Context) error {
-	rows, err := v.tx.Query(ctx, selectExpected, NoticesName, noticesRecord, mailChannel, string(events.OrderPlaced))
+	rows, err := v.tx.Query(ctx, selectExpected, NoticesName, noticesRecord, mailChannel, string(events.OrderPlaced), hookChannel)
 	if err != nil {
 		return fmt.Errorf("read records: %w", err)
 	}
@@ -170,11 +184,12 @@ func (v *verification) compareRecords(ctx context.Context) error {
 	var payload []byte
 	var position int64
 	for rows.Next() {
-		var id, event, address, quiet, state string
-		var at time.Time
-		var eventPosition, recordPosition int64
+		var id string
+		var n toldNotice
+		var recordPosition int64
 		var recordPayload []byte
-		err := rows.Scan(&id, &eventPosition, &event, &at, &address, &quiet, &state, &recordPayload, &recordPosition)
+		err := rows.Scan(&id, &n.position, &n.event, &n.at, &n.address, &n.phone, &n.quiet, &n.byMail, &n.byHook, &n.mailState,
+			&n.hookState, &recordPayload, &recordPosition)
 		if err != nil {
 			return fmt.Errorf("read records: %w", err)
 		}
@@ -182,10 +197,13 @@ func (v *verification) compareRecords(ctx context.Context) error {
 			v.compare(&order, payload, position)
 			order, payload, position = orderNotices{orderID: id}, recordPayload, recordPosition
 		}
-		if state == stateSent {
+		if n.mailState == stateSent {
 			v.report.Sent++
 		}
-		order.entries = append(order.entries, entryOf(eventPosition, event, at, address, quiet, state))
+		if n.hookState == stateSent {
+			v.report.Called++
+		}
+		order.entries = append(order.entries, n.entries()...)
 	}
 	v.compare(&order, payload, position)
 	if err := rows.Err(); err != nil {
@@ -211,7 +229,7 @@ func (v *verification) compare(want *orderNotices, payload []byte, position int6
 	}
 	for _, e := range want.entries {
 		if e.State == "" {
-			v.report.differ("order %s: event %d has no mail", want.orderID, e.Position)
+			v.report.differ("order %s: event %d has no mail or call", want.orderID, e.Position)
 		}
 	}
 	if last := want.entries[len(want.entries)-1].Position; position != last {
@@ -235,8 +253,10 @@ WHERE r.system = $1 AND NOT EXISTS (SELECT FROM expected_notices e WHERE e.order
 const selectStrangeMails = `
 SELECT b.position::text FROM outbox b
 WHERE b.system = $1 AND b.position <= $2 AND NOT EXISTS (
-    SELECT FROM expected_notices e JOIN expected_notices p ON p.order_id = e.order_id AND p.address <> ''
-    WHERE e.position = b.position AND e.order_id = b.order_id AND b.channel = $3)`
+    SELECT FROM expected_notices e JOIN expected_notices p ON p.order_id = e.order_id AND p.event = $5
+    WHERE e.position = b.position AND e.order_id = b.order_id
+      AND (b.channel = $3 AND e.by_mail AND p.address <> ''
+        OR b.channel = $4 AND e.by_webhook AND (p.address <> '' OR p.phone <> '')))`
 
 // findStrangers looks for records and mails that no event asks for.
 func (v *verification) findStrangers(ctx context.Context) error {
@@ -247,12 +267,12 @@ func (v *verification) findStrangers(ctx context.Context) error {
 	for _, id := range found {
 		v.report.differ("order %s has a record and is not in the log", id)
 	}
-	found, err = v.list(ctx, selectStrangeMails, NoticesName, v.report.Position, mailChannel)
+	found, err = v.list(ctx, selectStrangeMails, NoticesName, v.report.Position, mailChannel, hookChannel, string(events.OrderPlaced))
 	if err != nil {
 		return err
 	}
 	for _, position := range found {
-		v.report.differ("event %s has a mail that it does not ask for", position)
+		v.report.differ("event %s has a mail or call that it does not ask for", position)
 	}
 	return nil
 }

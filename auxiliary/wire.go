@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 // Deps is what the systems that ship with the project need, in whichever process they run.
@@ -21,6 +22,7 @@ type Deps struct {
 	Log     *stream.Log    // read where the stream does not reach back; nil: the stream alone
 	Recent  *stream.Recent // what the process itself has appended to the log; nil: nothing
 	Mail    MailConfig
+	Hooks   webhook.GuardConfig // where webhooks may go
 	Logger  *slog.Logger
 	Clock   func() time.Time
 	Metrics prometheus.Registerer // nil: none
@@ -51,7 +53,7 @@ func (c MailConfig) Validate() error {
 	if c.QuietTo < 0 {
 		faults = append(faults, errors.New("the position up to which nobody is told cannot be negative"))
 	}
-	_, err := newMailer(c.From, nil)
+	_, err := newMailer(c.From, nil, nil)
 	return errors.Join(append(faults, err)...)
 }
 
@@ -76,13 +78,28 @@ func (c MailConfig) target() (Target, Pace, error) {
 	return nil, Pace{}, errNowhere
 }
 
+// end is the last position of the log, or of the stream where the log is not to be had.
+func (d *Deps) end(ctx context.Context) (int64, error) {
+	if d.Log != nil {
+		if position, _, err := d.Log.Head(ctx); err == nil {
+			return position, nil
+		}
+	}
+	bounds, err := stream.BoundsOf(ctx, d.JS)
+	return bounds.Last, err
+}
+
 // Wire makes the runner of the systems that ship with the project.
 func Wire(deps Deps) (*Runner, error) {
 	target, pace, err := deps.Mail.target()
 	if err != nil {
 		return nil, err
 	}
-	notices, err := NewNotices(deps.Mail.From, target)
+	hooks, err := NewHooks(HooksConfig{Guard: deps.Hooks, Now: deps.Clock})
+	if err != nil {
+		return nil, err
+	}
+	notices, err := NewNotices(NoticesConfig{From: deps.Mail.From, To: target, Pool: deps.Pool, Hooks: hooks, Now: deps.Clock})
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +108,7 @@ func Wire(deps Deps) (*Runner, error) {
 	}
 	return New(Config{
 		Pool: deps.Pool, Systems: []System{notices, wireStock(deps), NewInvoices(), NewLoyalty(), NewProfiles()}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
-		QuietTo: deps.Mail.QuietTo, Pace: pace,
+		QuietTo: deps.Mail.QuietTo, Pace: pace, End: deps.end,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{
 				JS: deps.JS, Log: deps.Log, Recent: deps.Recent, After: after, Digest: digest, Name: system, Logger: deps.Logger,

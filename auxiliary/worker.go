@@ -15,6 +15,9 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
+// beats is how many looks there are between two notes that the system runs.
+const beats = 5
+
 // worker takes one system along the log.
 type worker struct {
 	cfg     *Config
@@ -24,6 +27,9 @@ type worker struct {
 	waiting func() Status // the sender's part of the status; nil where there is none
 
 	tip stream.Tip // the last position whose transaction is committed
+
+	control int64          // what people had asked for when the system began to follow
+	skipped map[int64]bool // events that it goes past
 
 	mu    sync.Mutex
 	state Status
@@ -43,6 +49,9 @@ func (e *stopError) Error() string {
 func (e *stopError) Unwrap() error { return e.cause }
 
 func (w *worker) run(ctx context.Context) {
+	var beating sync.WaitGroup
+	defer beating.Wait()
+	beating.Go(func() { w.beat(ctx) })
 	failures := 0
 	for ctx.Err() == nil {
 		before := w.status().Position
@@ -54,7 +63,28 @@ func (w *worker) run(ctx context.Context) {
 			failures = 0
 		}
 		failures++
-		pause(ctx, w.failed(ctx, err, failures))
+		w.rest(ctx, w.failed(ctx, err, failures))
+	}
+}
+
+// beat notes that there is a process which runs the system.
+func (w *worker) beat(ctx context.Context) {
+	for ctx.Err() == nil {
+		// Where it fails the database is away, which is seen otherwise.
+		_, _ = w.cfg.Pool.Exec(ctx, updateSeen, w.system.Name(), w.cfg.Clock().UTC())
+		pause(ctx, beats*w.cfg.Pace.Look)
+	}
+}
+
+// rest waits for d, or until people ask for something.
+func (w *worker) rest(ctx context.Context, d time.Duration) {
+	until := time.Now().Add(d)
+	for left := d; left > 0 && ctx.Err() == nil; left = time.Until(until) {
+		pause(ctx, min(left, w.cfg.Pace.Look))
+		cp, err := scanCheckpoint(w.cfg.Pool.QueryRow(ctx, selectCheckpoint, w.system.Name()))
+		if err == nil && cp.control != w.control {
+			return
+		}
 	}
 }
 
@@ -64,7 +94,10 @@ func (w *worker) failed(ctx context.Context, err error, failures int) time.Durat
 	switch {
 	case errors.Is(err, errMoved):
 		w.note(func(s *Status) { s.Waiting = err.Error() })
-		return time.Second
+		return w.cfg.Pace.Look
+	case errors.Is(err, errPaused):
+		w.note(func(s *Status) { s.Paused, s.Stopped, s.Waiting = true, "", "" })
+		return w.cfg.Pace.StoppedWait
 	case databaseAway(err):
 		log.WarnContext(ctx, "auxiliary system waits for its database", "cause", err)
 		w.note(func(s *Status) { s.Waiting = "the auxiliary database is away" })
@@ -86,7 +119,23 @@ func (w *worker) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.note(func(s *Status) { s.Position = cp.position })
+	if cp.rebuild {
+		if err := Rebuild(ctx, w.cfg.Pool, w.system); err != nil {
+			return err
+		}
+		w.cfg.Logger.InfoContext(ctx, "auxiliary system begins anew", "system", w.system.Name(), "was_at", cp.position)
+		if cp, err = loadCheckpoint(ctx, w.cfg.Pool, w.system.Name(), w.cfg.QuietTo); err != nil {
+			return err
+		}
+	}
+	w.control = cp.control
+	if w.skipped, err = skippedEvents(ctx, w.cfg.Pool, w.system.Name()); err != nil {
+		return err
+	}
+	w.note(func(s *Status) { s.Position, s.Paused = cp.position, cp.paused })
+	if cp.paused {
+		return errPaused
+	}
 	w.tip.Set(cp.position)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var watching sync.WaitGroup
@@ -108,22 +157,21 @@ func (w *worker) readOn(ctx context.Context, cp checkpoint) error {
 		if err != nil {
 			return fmt.Errorf("read on after %d: %w", cp.position, err)
 		}
+		began := time.Now()
 		if cp, err = w.take(ctx, cp, records); err != nil {
 			return err
 		}
-		if len(records) < w.cfg.Pace.Batch {
-			pause(ctx, w.cfg.Pace.Linger)
-		}
+		pause(ctx, w.cfg.Pace.breath(time.Since(began), len(records) == w.cfg.Pace.Batch))
 	}
 }
 
-// watch looks whether the system was sent back by a rebuild, which a worker that waits for the next event would not notice.
+// watch looks whether the system was sent back by a rebuild or people ask for something, which a worker that waits for the next event would not notice.
 func (w *worker) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	for ctx.Err() == nil {
 		pause(ctx, w.cfg.Pace.Look)
 		here := w.tip.Position()
 		cp, err := scanCheckpoint(w.cfg.Pool.QueryRow(ctx, selectCheckpoint, w.system.Name()))
-		if errors.Is(err, pgx.ErrNoRows) || err == nil && cp.position < here {
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && (cp.position < here || cp.control != w.control) {
 			cancel(errMoved)
 		}
 	}
@@ -166,28 +214,34 @@ func read(r *stream.Record) (events.Event, error) {
 // apply does one transaction and gives the position after it.
 func (w *worker) apply(ctx context.Context, cp checkpoint, records []stream.Record) (checkpoint, error) {
 	name, last := w.system.Name(), &records[len(records)-1]
-	batch := Batch{Events: make([]events.Event, len(records)), QuietTo: cp.quietTo, Now: w.cfg.Clock().UTC()}
+	batch := Batch{Events: make([]events.Event, 0, len(records)), QuietTo: cp.quietTo, Now: w.cfg.Clock().UTC()}
 	for i := range records {
+		if w.skipped[records[i].Position] {
+			continue
+		}
 		e, err := read(&records[i])
 		if err != nil {
 			return cp, &stopError{position: records[i].Position, typ: e.Type, cause: err}
 		}
-		batch.Events[i] = e
+		batch.Events = append(batch.Events, e)
 	}
-	next := checkpoint{position: last.Position, digest: last.Digest}
+	next := checkpoint{position: last.Position, digest: last.Digest, control: cp.control}
 	err := postgres.InTx(ctx, w.cfg.Pool, func(tx pgx.Tx) error {
-		locked, err := lockCheckpoint(ctx, tx, name, cp.position)
+		locked, err := lockCheckpoint(ctx, tx, name, cp)
 		if err != nil {
 			return err
 		}
 		batch.QuietTo, next.quietTo = locked.quietTo, locked.quietTo
+		if len(batch.Events) == 0 {
+			return moveCheckpoint(ctx, tx, name, next.position, next.digest)
+		}
 		if err := guard(func() error { return w.system.Apply(ctx, tx, batch) }); err != nil {
 			return err
 		}
 		return moveCheckpoint(ctx, tx, name, next.position, next.digest)
 	})
 	if err != nil {
-		if contentFault(err) {
+		if contentFault(err) && len(batch.Events) > 0 {
 			err = &stopError{position: batch.Events[0].Position, typ: batch.Events[0].Type, cause: err}
 		}
 		return cp, err
@@ -213,7 +267,7 @@ func (w *worker) note(change func(*Status)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	change(&w.state)
-	w.metrics.stopped(w.state.Name, w.state.Stopped != "")
+	w.metrics.stopped(w.state.Name, w.state.Stopped != "", w.state.Paused)
 }
 
 func (w *worker) status() Status {

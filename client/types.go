@@ -158,6 +158,7 @@ type AuxiliaryRecord struct {
 	// Position is how far in the log the record reflects, and UpdatedAt when it was stored; the store sets both.
 	Position  int64     `json:"position,omitempty"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
+	AgeMS     int64     `json:"age_ms,omitempty"` // since it was stored, when the order was read
 
 	Meta Meta `json:"-"`
 }

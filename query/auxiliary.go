@@ -76,6 +76,8 @@ const selectSystems = `SELECT system, position, stopped FROM checkpoints ORDER B
 type records struct {
 	rows    []recordRow
 	systems []systemRow
+	outside []string  // systems that may write about the order, whether or not they did
+	at      time.Time // when it was read
 }
 
 // of reads an order's records. The caller has seen that the order is the client's.
@@ -99,6 +101,7 @@ func (a *auxiliary) of(ctx context.Context, id uuid.UUID) (records, error) {
 		return records{}, fmt.Errorf("read auxiliary records: %w", err)
 	}
 	a.bad.Store(0)
+	found.at = a.now()
 	return found, nil
 }
 
@@ -113,12 +116,17 @@ type record struct {
 	Payload       json.RawMessage `json:"payload"`
 	Position      int64           `json:"position"`
 	UpdatedAt     time.Time       `json:"updated_at"`
+	AgeMS         int64           `json:"age_ms"` // since it was stored, when the order was read
 }
 
-func (r records) documents() [][]byte {
+// documents are the records as they are answered, with their age or, to be compared, without.
+func (r records) documents(aged bool) [][]byte {
 	out := make([][]byte, 0, len(r.rows))
 	for _, row := range r.rows {
 		answered := row.answer()
+		if aged {
+			answered.AgeMS = max(r.at.Sub(row.UpdatedAt).Milliseconds(), 0)
+		}
 		document, err := json.Marshal(answered)
 		if err != nil {
 			// A payload that is no JSON: the record is shown without it.
@@ -146,7 +154,8 @@ type syncEntry struct {
 	Position int64     `json:"position"`
 }
 
-// syncStatus tells for each system how far it is: those that follow the log by their checkpoint, others by what they stored.
+// syncStatus tells for each system how far it is: those that follow the log by their checkpoint, others by what they stored,
+// be it nothing yet.
 func (r records) syncStatus(o *order) []syncEntry {
 	stored := map[string]syncEntry{}
 	for _, row := range r.rows {
@@ -170,9 +179,14 @@ func (r records) syncStatus(o *order) []syncEntry {
 		e.Status = statusOf(system.Position >= o.position, has, system.Stopped != "")
 		entries = append(entries, e)
 	}
+	for _, name := range r.outside {
+		if _, has := stored[name]; !has && !slices.ContainsFunc(r.systems, func(s systemRow) bool { return s.System == name }) {
+			stored[name] = syncEntry{Since: o.updatedAt.UTC()}
+		}
+	}
 	for name, e := range stored {
 		e.Party, e.Kind = name, "auxiliary"
-		e.Status = statusOf(e.Position >= o.position, true, false)
+		e.Status = statusOf(e.Position >= o.position, e.Position > 0, false)
 		entries = append(entries, e)
 	}
 	slices.SortFunc(entries, func(a, b syncEntry) int { return strings.Compare(a.Party, b.Party) })

@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"net/http"
 	"testing"
 	"time"
@@ -31,7 +32,14 @@ func TestIncludeAuxiliary(t *testing.T) {
 	w.system("loyalty", 1, "cannot take event 2")
 	w.system("notices", 2, "")
 	w.record(w.store(given{}), "notices", "placed", `{}`, 3)
-	a := w.get("demo", "/v1/orders/"+g.id+"?include=auxiliary").is(http.StatusOK)
+	cfg := w.config()
+	cfg.Now = func() time.Time { return w.base.Add(90 * time.Second) }
+	cfg.Outside = func(_ context.Context, tenant string) []string {
+		require.Equal(t, g.tenant, tenant)
+		return []string{"crm", "pim", "notices"}
+	}
+	server := w.serve(cfg)
+	a := w.getFrom(server, "demo", "/v1/orders/"+g.id+"?include=auxiliary").is(http.StatusOK)
 	order := a.json()
 	require.NotContains(t, order, "degraded")
 	require.Contains(t, string(a.body), `"payload":{"to":"名前","n":1.50}`)
@@ -39,7 +47,7 @@ func TestIncludeAuxiliary(t *testing.T) {
 	require.Len(t, records, 3)
 	require.Equal(t, map[string]any{
 		"order_id": g.id, "system": "erp", "kind": "note", "record_id": "1", "revision": 2.0, "schema_version": 1.0, "payload": []any{},
-		"position": 2.0, "updated_at": w.base.Format(time.RFC3339),
+		"position": 2.0, "updated_at": w.base.Format(time.RFC3339), "age_ms": 90000.0,
 	}, records[1])
 	statuses := map[string]any{}
 	for _, entry := range order["sync_status"].([]any) {
@@ -47,7 +55,11 @@ func TestIncludeAuxiliary(t *testing.T) {
 		require.Equal(t, "auxiliary", e["kind"])
 		statuses[e["party"].(string)] = e["status"]
 	}
-	require.Equal(t, map[string]any{"crm": "syncing", "erp": "synced", "invoices": "pending", "loyalty": "failed", "notices": "synced"}, statuses)
+	require.Equal(t, map[string]any{"crm": "syncing", "erp": "synced", "pim": "pending", "invoices": "pending", "loyalty": "failed", "notices": "synced"}, statuses)
+	cfg.Now = func() time.Time { return w.base.Add(time.Hour) }
+	later := w.getFrom(w.serve(cfg), "demo", "/v1/orders/"+g.id+"?include=auxiliary").is(http.StatusOK)
+	require.Equal(t, a.header.Get("ETag"), later.header.Get("ETag"), "an order that only grows older is the same")
+	require.Contains(t, string(later.body), `"age_ms":3600000`)
 	require.Equal(t, g.document(), string(w.get("demo", "/v1/orders/"+g.id).body), "the plain answer stays the stored document")
 }
 

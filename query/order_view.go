@@ -156,14 +156,15 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, with include) error {
 	header(c, o.seen)
 	body, suffix := o.document, ""
+	same := body // is the same for as long as nothing of the order changes
 	if !with.stored() {
 		var err error
-		if body, err = q.compose(c.Request().Context(), id, o, s, with); err != nil {
+		if body, same, err = q.compose(c.Request().Context(), id, o, s, with); err != nil {
 			return err
 		}
 	}
 	if !o.whole || !with.stored() {
-		sum := sha256.Sum256(body)
+		sum := sha256.Sum256(same)
 		suffix = hex.EncodeToString(sum[:8])
 	}
 	if httpapi.NotModified(c, httpapi.ETag(o.version, suffix)) {
@@ -269,19 +270,24 @@ func (o order) as(id uuid.UUID, tenant string, s scope) (order, error) {
 	return o, nil
 }
 
-// compose adds to the document what was asked for, as its last members, and leaves out what was not asked for.
-func (q *queries) compose(ctx context.Context, id uuid.UUID, o *order, s scope, with include) ([]byte, error) {
-	body, err := q.composeWhole(ctx, id, o, s, with)
+// compose adds to the document what was asked for, as its last members, and leaves out what was not asked for. Of same the order's
+// entity tag is made: it has no ages.
+func (q *queries) compose(ctx context.Context, id uuid.UUID, o *order, s scope, with include) (body, same []byte, err error) {
+	body, same, err = q.composeWhole(ctx, id, o, s, with)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return disclose.Select(body, with.fields)
+	if body, err = disclose.Select(body, with.fields); err != nil {
+		return nil, nil, err
+	}
+	same, err = disclose.Select(same, with.fields)
+	return body, same, err
 }
 
-func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s scope, with include) ([]byte, error) {
+func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s scope, with include) (body, same []byte, err error) {
 	members, err := disclose.Members(o.document)
 	if err != nil {
-		return nil, fmt.Errorf("order %s: %w", id, err)
+		return nil, nil, fmt.Errorf("order %s: %w", id, err)
 	}
 	if with.timeline {
 		members = append(members, disclose.Member{Name: "timeline", Value: disclose.Array(notices(o.timeline))})
@@ -294,25 +300,42 @@ func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s sc
 		members = append(members, disclose.Member{Name: "catalog", Value: o.catalog})
 	}
 	if !with.auxiliary {
-		return disclose.Object(members), nil
+		body = disclose.Object(members)
+		return body, body, nil
 	}
 	found, err := q.auxiliary.of(ctx, id)
+	if err == nil && q.cfg.Outside != nil {
+		found.outside = q.cfg.Outside(ctx, tenantOfOrder(members))
+	}
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		members = append(members, disclose.Member{Name: "auxiliary", Value: []byte("[]")},
 			disclose.Member{Name: "degraded", Value: []byte(`["auxiliary"]`)})
-		return disclose.Object(members), nil
+		body = disclose.Object(members)
+		return body, body, nil
 	}
 	i := slices.IndexFunc(members, func(m disclose.Member) bool { return m.Name == "sync_status" })
 	if i >= 0 {
 		if members[i].Value, err = withSyncStatus(members[i].Value, found.syncStatus(o)); err != nil {
-			return nil, fmt.Errorf("order %s: %w", id, err)
+			return nil, nil, fmt.Errorf("order %s: %w", id, err)
 		}
 	}
-	members = append(members, disclose.Member{Name: "auxiliary", Value: disclose.Array(found.documents())})
-	return disclose.Object(members), nil
+	members = append(members, disclose.Member{Name: "auxiliary", Value: disclose.Array(found.documents(false))})
+	same = disclose.Object(members)
+	members[len(members)-1].Value = disclose.Array(found.documents(true))
+	return disclose.Object(members), same, nil
+}
+
+// tenantOfOrder reads whose the order is.
+func tenantOfOrder(members []disclose.Member) string {
+	i := slices.IndexFunc(members, func(m disclose.Member) bool { return m.Name == "tenant" })
+	var tenant string
+	if i >= 0 {
+		_ = json.Unmarshal(members[i].Value, &tenant) // the projection wrote it as text
+	}
+	return tenant
 }
 
 // Cut gives the part of an order document that a caller may see; none where it may see nothing of it.

@@ -49,6 +49,9 @@ const (
 type Config struct {
 	Read      *pgxpool.Pool
 	Auxiliary *pgxpool.Pool // nil: there is none, and orders come without its records, marked
+	// Outside names the systems of others that are a tenant's and write records about its orders; nil: those alone count that did. It
+	// answers at once, with what it knew last where it cannot know.
+	Outside func(ctx context.Context, tenant string) []string
 	// Positions tells how far the views of Read are.
 	Positions Positions
 	// End gives the last position that the stream or the log has. Without a token, nobody is told that an order does not

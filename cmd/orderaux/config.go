@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -12,6 +13,7 @@ import (
 	"github.com/orderstore/orderstore/auxiliary"
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
@@ -32,6 +34,9 @@ type config struct {
 	URL                string        `env:"URL"`
 	ClientID           string        `env:"CLIENT_ID"`
 	ClientSecret       string        `env:"CLIENT_SECRET"`
+	// Where notices by webhook may go, as for the store's webhooks.
+	WebhookAllowedNetworks []string `env:"WEBHOOK_ALLOWED_NETWORKS"`
+	WebhookAllowHTTP       bool     `env:"WEBHOOK_ALLOW_HTTP"`
 
 	LogLevel  string `env:"LOG_LEVEL"`  // info
 	LogFormat string `env:"LOG_FORMAT"` // json
@@ -69,7 +74,26 @@ func (c *config) Validate() error {
 	if err := c.mail().Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))
 	}
+	if _, err := c.hooks(); err != nil {
+		faults = append(faults, err)
+	}
 	return errors.Join(faults...)
+}
+
+// hooks say which addresses may be called.
+func (c *config) hooks() (webhook.GuardConfig, error) {
+	cfg := webhook.GuardConfig{AllowHTTP: c.WebhookAllowHTTP}
+	for _, text := range c.WebhookAllowedNetworks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return cfg, fmt.Errorf("ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS: %q is no network such as 10.1.0.0/16", text)
+		}
+		cfg.AllowedNetworks = append(cfg.AllowedNetworks, network)
+	}
+	if _, err := webhook.NewGuard(cfg); err != nil {
+		return cfg, fmt.Errorf("ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS: %w", err)
+	}
+	return cfg, nil
 }
 
 func (c *config) mail() auxiliary.MailConfig {

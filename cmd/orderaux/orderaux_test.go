@@ -9,11 +9,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	netmail "net/mail"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,14 +52,15 @@ const testWithin = 90 * time.Second
 
 // place is a log with its stream, and what the program needs.
 type place struct {
-	t     *testing.T
-	env   []string
-	mail  string
-	write *pgxpool.Pool
-	aux   *pgxpool.Pool
-	js    jetstream.JetStream
-	last  int64
-	chain [32]byte
+	t      *testing.T
+	env    []string
+	mail   string
+	auxURL string
+	write  *pgxpool.Pool
+	aux    *pgxpool.Pool
+	js     jetstream.JetStream
+	last   int64
+	chain  [32]byte
 }
 
 func newPlace(t *testing.T) *place {
@@ -67,7 +71,7 @@ func newPlace(t *testing.T) *place {
 	_, err = stream.Ensure(t.Context(), js, stream.Limits{})
 	require.NoError(t, err)
 	auxURL, writeURL := pgtest.EmptyURL(t), pgtest.URL(t, migrations.Write, "write")
-	p := &place{t: t, js: js, mail: filepath.Join(t.TempDir(), "mail")}
+	p := &place{t: t, js: js, auxURL: auxURL, mail: filepath.Join(t.TempDir(), "mail")}
 	p.write, p.aux = p.pool(writeURL), p.pool(auxURL)
 	p.env = append(
 		os.Environ(), asProgram+"=1", "ORDERSTORE_POSTGRES_AUXILIARY="+auxURL, "ORDERSTORE_POSTGRES_WRITE="+writeURL,
@@ -194,14 +198,12 @@ func (p *place) mails() int {
 	return len(found)
 }
 
+const handledSQL = `SELECT bool_and(position = $1) AND NOT EXISTS (SELECT FROM outbox WHERE state = 'queued') FROM checkpoints`
+
 // settled waits until everything is handled and sent.
 func (p *place) settled() {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool {
-		var done bool
-		err := p.aux.QueryRow(p.t.Context(), `SELECT bool_and(position = $1) AND NOT EXISTS (SELECT FROM outbox WHERE state = 'queued') FROM checkpoints`, p.last).Scan(&done)
-		return err == nil && done
-	}, testWithin, 10*time.Millisecond)
+	require.Eventually(p.t, p.handled, testWithin, 10*time.Millisecond)
 }
 
 func TestRunsDrainsAndStarts(t *testing.T) {
@@ -229,22 +231,85 @@ func TestRunsDrainsAndStarts(t *testing.T) {
 	require.NoError(t, g.end(t, os.Interrupt))
 }
 
-// kill -9 at random points: nothing is lost, and no event is told twice.
+// chaosOrders is how many orders the kill test runs: ORDERSTORE_CHAOS_ORDERS, or so many that it is quick.
+func chaosOrders(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("ORDERSTORE_CHAOS_ORDERS")
+	if text == "" {
+		return 1000
+	}
+	orders, err := strconv.Atoi(text)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, orders, 100)
+	return orders
+}
+
+// receiver takes the webhooks of a tenant.
+type receiver struct {
+	*httptest.Server
+
+	mu     sync.Mutex
+	bodies map[string]string // by webhook-id
+	again  int               // messages that came more than once
+	other  int               // of these, with another body
+}
+
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	r := &receiver{bodies: map[string]string{}}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			return // killed in the middle of it
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		id := req.Header.Get("Webhook-Id")
+		if was, twice := r.bodies[id]; twice {
+			r.again++
+			if was != string(body) {
+				r.other++
+			}
+		}
+		r.bodies[id] = string(body)
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+// hook has each placed order told by a webhook too, as an operator's PUT does.
+func (p *place) hook(url string) {
+	p.t.Helper()
+	require.NoError(p.t, postgres.Migrate(p.t.Context(), p.auxURL, migrations.Auxiliary, "auxiliary"))
+	_, err := p.aux.Exec(p.t.Context(), `
+		INSERT INTO notice_settings VALUES ('demo', 0, 'en', '{order.placed,order.completed}', '{order.placed}', $1, $2, now())`,
+		url, "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+	require.NoError(p.t, err)
+}
+
+// kill -9 at random points while orders flow: records are a fresh fold of the log, each event is told once by mail, and by webhook
+// at least once with the same id and body.
 func TestChaosKilledAtRandomPoints(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t)
-	const orders, kills = 1000, 6
+	p, calls := newPlace(t), newReceiver(t)
+	p.env = append(p.env, "ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8")
+	p.hook(calls.URL)
+	orders := chaosOrders(t)
+	kills := max(6, orders/500)
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	p.place(orders / 2)
-	for round := range kills {
+	left := orders - orders/kills
+	p.place(orders - left)
+	for range kills {
 		g := p.run()
-		if round == 1 {
-			p.place(orders / 2)
-		}
+		n := min(left, orders/kills)
+		p.place(n)
+		left -= n
 		enough := p.mails() + r.IntN(orders/kills)
-		require.Eventually(t, func() bool { return p.mails() >= enough || p.mails() == orders*3/2 }, testWithin, time.Millisecond)
+		require.Eventually(t, func() bool { return p.mails() >= enough || p.handled() }, testWithin, time.Millisecond)
 		require.Error(t, g.end(t, syscall.SIGKILL))
 	}
+	p.place(left)
 	p.run()
 	p.settled()
 
@@ -257,26 +322,46 @@ func TestChaosKilledAtRandomPoints(t *testing.T) {
 	var held int64
 	require.NoError(t, p.aux.QueryRow(t.Context(), `SELECT reserved FROM stock WHERE sku = 's'`).Scan(&held))
 	require.EqualValues(t, orders, held, "no line is counted twice")
+	told := p.last
 	assert.EqualValues(t, orders, report.Orders)
-	assert.EqualValues(t, orders*3/2, report.Sent)
-	assert.Equal(t, orders*3/2, p.mails(), "one file an event")
+	assert.Equal(t, told, report.Sent)
+	assert.EqualValues(t, orders, report.Called)
+	assert.EqualValues(t, told, p.mails(), "one file an event")
+	calls.mu.Lock()
+	assert.Len(t, calls.bodies, orders)
+	assert.Zero(t, calls.other, "what comes again is the same")
+	t.Logf("%d kills, %d of %d calls came again", kills, calls.again, orders)
+	calls.mu.Unlock()
+	p.checkMails(int(told))
+}
+
+// handled tells whether all that was placed is handled and sent.
+func (p *place) handled() bool {
+	var done bool
+	err := p.aux.QueryRow(p.t.Context(), handledSQL, p.last).Scan(&done)
+	return err == nil && done
+}
+
+// checkMails looks whether each mail is whole and of the event that its name says.
+func (p *place) checkMails(told int) {
+	p.t.Helper()
 	ids := map[string]bool{}
 	files, err := os.ReadDir(p.mail)
-	require.NoError(t, err)
+	require.NoError(p.t, err)
 	for _, f := range files {
 		if filepath.Ext(f.Name()) != ".eml" {
 			continue // the part of a file that a kill left behind
 		}
 		body, err := os.ReadFile(filepath.Join(p.mail, f.Name()))
-		require.NoError(t, err)
+		require.NoError(p.t, err)
 		msg, err := netmail.ReadMessage(bytes.NewReader(body))
-		require.NoError(t, err, f.Name())
+		require.NoError(p.t, err, f.Name())
 		id := msg.Header.Get("Message-ID")
-		require.Equal(t, strings.TrimSuffix(f.Name(), ".eml"), strings.Split(id, ".")[1], "the id names the event")
+		require.Equal(p.t, strings.TrimSuffix(f.Name(), ".eml"), strings.Split(id, ".")[1], "the id names the event")
 		ids[id] = true
-		require.Contains(t, string(body), "</html>", "the mail is whole")
+		require.Contains(p.t, string(body), "</html>", "the mail is whole")
 	}
-	assert.Len(t, ids, orders*3/2)
+	assert.Len(p.t, ids, told)
 }
 
 func TestConfigNamesEveryFault(t *testing.T) {

@@ -113,10 +113,14 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := cfg.hooks()
+	if err != nil {
+		return err
+	}
 	registry := telemetry.NewRegistry()
 	p.runner, err = auxiliary.Wire(auxiliary.Deps{
 		Pool: p.aux, JS: js, Log: orderLog, Logger: p.log, Clock: time.Now, Metrics: registry,
-		Mail: cfg.mail(), Replenishment: replenishment,
+		Mail: cfg.mail(), Replenishment: replenishment, Hooks: hooks,
 	})
 	if err != nil {
 		return err

@@ -28,6 +28,7 @@ func run() int {
   how many orders a second?          orderbench throughput --start
   how long does one order take?      orderbench latency --start --rate 300
   how many reads a second?           orderbench reads --start --fill 50000
+  what do auxiliary systems cost?    orderbench auxiliary --start
   everything, as a page with plots   orderbench report --start
 
 Orders look like those of a shop: 1 to 12 lines, several channels, kinds of work and currencies. What is sent in the warm-up is not
@@ -39,7 +40,8 @@ The exit status is 1 if anything that was submitted was refused, lost, or read o
 		Version: version, SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(
-		throughputCommand(), latencyCommand(), batchCommand(), stallCommand(), growthCommand(), fanoutCommand(), soakCommand(), readsCommand(), reportCommand(), echoCommand())
+		throughputCommand(), latencyCommand(), batchCommand(), stallCommand(), growthCommand(), fanoutCommand(), soakCommand(), readsCommand(),
+		auxiliaryCommand(), reportCommand(), echoCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "orderbench:", err)
 		return 1

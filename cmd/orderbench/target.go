@@ -33,11 +33,12 @@ type party struct {
 
 // endpoints say where an instance is, as endpoints.json has it.
 type endpoints struct {
-	HTTP          string `json:"http"`
-	Metrics       string `json:"metrics"`
-	NATS          string `json:"nats"`
-	PostgresWrite string `json:"postgres_write"`
-	PostgresRead  string `json:"postgres_read"`
+	HTTP              string `json:"http"`
+	Metrics           string `json:"metrics"`
+	NATS              string `json:"nats"`
+	PostgresWrite     string `json:"postgres_write"`
+	PostgresRead      string `json:"postgres_read"`
+	PostgresAuxiliary string `json:"postgres_auxiliary"`
 }
 
 // target is the instance that is measured.

@@ -38,7 +38,7 @@ func tenantsCommand(c *connection) *cobra.Command {
 		},
 	}
 	put.Flags().StringVar(&t.Name, "name", "", "name for people")
-	return family("tenants", "Tenants: the accounts of users", put)
+	return family("tenants", "Tenants: the accounts of users", put, noticesCommand(c))
 }
 
 func providersCommand(c *connection) *cobra.Command {

@@ -163,12 +163,18 @@ func (d *development) startSystems(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	hooks, err := cfg.webhookTargets()
+	if err != nil {
+		pool.Close()
+		return err
+	}
 	runner, err := auxiliary.Wire(auxiliary.Deps{
 		Pool: pool, JS: d.node.js, Log: stream.NewLog(d.node.write).Behind(d.node.guard), Recent: &d.node.recent, Logger: d.log, Clock: time.Now, Metrics: d.node.registry,
 		Mail: auxiliary.MailConfig{
 			From: d.env.MailFrom, SMTPURL: d.env.SMTPURL, Dir: cmp.Or(d.env.MailDir, filepath.Join(d.options.data, "mail")),
 		},
 		Replenishment: auxiliary.ReplenishmentConfig{Every: cfg.ReplenishmentEvery, Raise: d.raise},
+		Hooks:         hooks,
 	})
 	if err != nil {
 		pool.Close()

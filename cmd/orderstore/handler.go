@@ -30,7 +30,11 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes := append(httpapi.AuthRoutes(n.issuer), n.records()...)
+	records, err := n.records()
+	if err != nil {
+		return nil, err
+	}
+	routes := append(httpapi.AuthRoutes(n.issuer), records...)
 	if n.has(roleCommand) {
 		routes = append(routes, command.Routes(n.committer, n.clients)...)
 	} else {
@@ -43,7 +47,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{
 			Read: n.read, Auxiliary: n.auxiliary, Positions: n.positions(), End: n.end, Cursor: httpapi.NewCursor(cursors),
-			Watch: broadcast.NewWatch(n.read, n.live), Cache: n.orders,
+			Watch: broadcast.NewWatch(n.read, n.live), Cache: n.orders, Outside: newOutsiders(n.clients, time.Now).of,
 		})...)
 	}
 	if n.has(roleBroadcast) {

@@ -198,7 +198,7 @@ type lagReport struct {
 }
 
 // furthestBehind are active subscriptions, whose position is stored within seconds of their being there.
-const furthestBehind = `SELECT s.id::text, p.position, '' FROM subscriptions s JOIN subscription_positions p ON p.subscription_id = s.id
+const furthestBehind = `SELECT s.id::text, p.position, '', 0::bigint, 0 FROM subscriptions s JOIN subscription_positions p ON p.subscription_id = s.id
 WHERE s.status = 'active' ORDER BY p.position, s.id LIMIT 20`
 
 const selectViews = `SELECT view, position, stopped, generation, code FROM checkpoints ORDER BY view`
@@ -218,7 +218,7 @@ func (n *node) lag(c echo.Context, _ auth.Identity) error {
 		r.Views = stages(ctx, n.read, selectViews, end)
 	}
 	if n.auxiliary != nil {
-		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, stopped, 0::bigint, 0 FROM checkpoints ORDER BY system`, end)
+		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, CASE WHEN paused THEN 'paused' ELSE stopped END, 0::bigint, 0 FROM checkpoints ORDER BY system`, end)
 	}
 	return c.JSON(http.StatusOK, r)
 }

@@ -366,10 +366,20 @@ func (n *node) drain(ctx context.Context, what string, tip *stream.Tip, to int64
 	}
 }
 
-// records are the routes by which auxiliary systems store theirs.
-func (n *node) records() []httpapi.Route {
+// records are the routes by which auxiliary systems store theirs, and operators steer them.
+func (n *node) records() ([]httpapi.Route, error) {
 	if n.auxiliary == nil || !n.has(roleCommand) {
-		return nil
+		return nil, nil
 	}
-	return auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Now: time.Now})
+	guard, err := n.cfg.webhookGuard()
+	if err != nil {
+		return nil, err
+	}
+	return append(
+		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Now: time.Now}),
+		append(
+			auxiliary.OperateRoutes(auxiliary.OperateDeps{Pool: n.auxiliary, End: n.end, Now: time.Now}),
+			auxiliary.NoticeRoutes(auxiliary.NoticeDeps{Pool: n.auxiliary, Guard: guard, Now: time.Now})...,
+		)...,
+	), nil
 }

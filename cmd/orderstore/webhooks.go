@@ -17,19 +17,28 @@ const retryJitter = 0.2
 
 // webhookGuard says where webhooks may go, by the environment.
 func (c *config) webhookGuard() (*webhook.Guard, error) {
-	var allowed []netip.Prefix
-	for _, text := range c.WebhookAllowedNetworks {
-		network, err := netip.ParsePrefix(text)
-		if err != nil {
-			return nil, fmt.Errorf("ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS: %q is no network such as 10.1.0.0/16", text)
-		}
-		allowed = append(allowed, network)
+	cfg, err := c.webhookTargets()
+	if err != nil {
+		return nil, err
 	}
-	guard, err := webhook.NewGuard(webhook.GuardConfig{AllowedNetworks: allowed, AllowHTTP: c.WebhookAllowHTTP})
+	guard, err := webhook.NewGuard(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS: %w", err)
 	}
 	return guard, nil
+}
+
+// webhookTargets are the addresses that may be called.
+func (c *config) webhookTargets() (webhook.GuardConfig, error) {
+	cfg := webhook.GuardConfig{AllowHTTP: c.WebhookAllowHTTP}
+	for _, text := range c.WebhookAllowedNetworks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return cfg, fmt.Errorf("ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS: %q is no network such as 10.1.0.0/16", text)
+		}
+		cfg.AllowedNetworks = append(cfg.AllowedNetworks, network)
+	}
+	return cfg, nil
 }
 
 // webhookSchedule is when a failed webhook is sent again; the zero value is the default.

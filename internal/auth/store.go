@@ -95,6 +95,23 @@ func (s *Store) EnsureClient(ctx context.Context, id, secret string, n NewClient
 	return c, nil
 }
 
+// Systems names the auxiliary systems that have a client for this tenant alone, in order. Whether one that has a client for all
+// tenants takes an interest in this one is not known before it writes.
+func (s *Store) Systems(ctx context.Context, tenant string) ([]string, error) {
+	const systems = `
+		SELECT DISTINCT system FROM clients
+		WHERE kind = 'auxiliary' AND disabled_at IS NULL AND tenant = $1 ORDER BY system`
+	rows, err := s.pool.Query(ctx, systems, tenant)
+	if err != nil {
+		return nil, fmt.Errorf("read systems: %w", err)
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("read systems: %w", err)
+	}
+	return found, nil
+}
+
 // DisableClient ends a client: no new tokens from now on, and every node refuses its live ones once it has polled.
 // Disabling it again changes nothing; an unknown id is fault.NotFound.
 func (s *Store) DisableClient(ctx context.Context, id string) error {
