@@ -264,10 +264,11 @@ func (w *world) peak(q *queries, format exportFormat, orders int) uint64 {
 	encoder, err := format.encode(io.Discard)
 	require.NoError(w.t, err)
 	if groups, ok := encoder.(*parquetLines); ok {
-		groups.most, groups.mostBytes = 64, rowGroupBytes // groups as small as these orders are few
+		groups.most, groups.mostBytes = 256, rowGroupBytes // groups as small as these orders are few
 	}
 	require.NoError(w.t, snap.orders(w.t.Context(), filter{tenant: "demo"}, sorting{"placed_at", false}, func(document []byte) error {
 		if n++; n%(orders/10) == 0 {
+			runtime.GC()
 			runtime.GC()
 			runtime.ReadMemStats(&now)
 			peak = max(peak, now.HeapAlloc-min(now.HeapAlloc, before.HeapAlloc))
