@@ -26,7 +26,11 @@ func TestDevKeepsAllDataAcrossStops(t *testing.T) {
 	s.level()
 	require.Eventually(t, func() bool { // a mail goes out after the position it belongs to
 		order, err := s.user().GetOrder(t.Context(), placed.ID, client.GetOptions{Include: []string{"auxiliary"}})
-		return err == nil && len(order.Auxiliary) == 1 && strings.Contains(string(order.Auxiliary[0].Payload), `"state":"sent"`)
+		if err != nil {
+			return false
+		}
+		told := recordsOf(order, "notices")
+		return len(told) == 1 && strings.Contains(string(told[0].Payload), `"state":"sent"`)
 	}, 30*time.Second, 20*time.Millisecond)
 	beside := s.verified()
 	require.Contains(t, beside, "3 events at positions 1..3")
