@@ -76,6 +76,9 @@ func samples() []Event {
 		StockAdjusted: &StockAdjustment{AdjustmentID: "count-1", Lines: []AdjustedStock{
 			{SKU: "A", Delta: -2, OnOrderDelta: 5, Reason: "broken"}, {SKU: "B", Counted: new(int64), Reason: "counted"},
 		}},
+		OrderReturned: &OrderReturn{
+			ReturnID: "RMA-1", Lines: []ReturnedLine{{LineID: "1", SKU: "A", Quantity: 2, Restock: true, Total: 500}}, Reason: "too small", OccurredAt: at.UTC(),
+		},
 		ReplenishmentDue: &ReplenishmentRun{RunID: "2026-01-31", Position: 17, Vendors: 1, Lines: 2},
 	}
 	all := make([]Event, 0, len(payloads))

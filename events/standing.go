@@ -134,11 +134,14 @@ func (s *Standing) Status() OrderStatus {
 	return orderRules[i].status // the last rule always holds
 }
 
-// Fulfillment is where the goods are.
+// Fulfillment is where the goods are. They are returned when all that was fulfilled has come back and nothing more is to come; of some
+// that came back the counters tell.
 func (s *Standing) Fulfillment() FulfillmentStatus {
 	switch {
 	case s.Fulfilled == 0:
 		return Unfulfilled
+	case s.Kept() == 0 && s.Open() == 0:
+		return Returned
 	case s.Open() > 0, s.Rejected+s.Cancelled > 0:
 		return Partial
 	}
