@@ -124,6 +124,8 @@ func decodeReturn(body []byte, back *events.OrderReturn) error {
 			r.text(&back.Reason, 0, maxReason)
 		case "occurred_at":
 			r.Time(&back.OccurredAt)
+		case "returned_at":
+			r.ReadOnly()
 		default:
 			r.Unknown()
 		}
@@ -150,6 +152,8 @@ func (r *orderReader) returnedLine(seen map[string]bool) events.ReturnedLine {
 			r.Int(&line.Quantity, 1, maxQuantity)
 		case "restock":
 			r.Bool(&line.Restock)
+		case "sku", "total":
+			r.ReadOnly()
 		default:
 			r.Unknown()
 		}
