@@ -3,7 +3,9 @@ package command
 import (
 	"net/http"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/orderstore/orderstore/events"
@@ -80,4 +82,41 @@ func TestGoodsComeBack(t *testing.T) {
 	v, err := Verify(t.Context(), s.pool, func(int64) {})
 	require.NoError(t, err)
 	require.Contains(t, v.Difference, "is not that of its state")
+}
+
+// An order is delivered when each of its parcels is, as its providers' results tell, and returned when all has come back.
+func TestParcelsArrive(t *testing.T) {
+	t.Parallel()
+	s := setupSite(t)
+	s.send(http.MethodPut, "/v1/admin/providers/acme", "operator:", `{"business_types":["retail.erp"]}`)
+	_, body := s.send(http.MethodPost, "/v1/orders", user, `{"channel":"web","external_ref":"r1","business_type":"retail.erp",
+		"currency":"EUR","lines":[{"sku":"A","quantity":2,"unit_price":100}]}`)
+	o := decoded(t, body)
+	post := func(result string) int {
+		res, answer := s.send(http.MethodPost, "/v1/tasks/"+o.Tasks[0].ID+"/result", "provider:acme", result)
+		t.Log(string(answer))
+		return res.status
+	}
+	now := func() *events.Order {
+		fresh, err := s.pool.Query(t.Context(), `SELECT state FROM orders`)
+		require.NoError(t, err)
+		state, err := pgx.CollectExactlyOneRow(fresh, pgx.RowTo[[]byte])
+		require.NoError(t, err)
+		return decoded(t, state)
+	}
+	require.Equal(t, 422, post(`{"result_id":"0","outcome":"completed","tracking":[{"number":"1","status":"lost"}]}`))
+	require.Equal(t, 422, post(`{"result_id":"0","outcome":"completed","tracking":[{"number":"1","delivered_at":"2026-01-31T10:00:00Z"}]}`))
+	require.Equal(t, 201, post(`{"result_id":"1","outcome":"partial","lines":[{"line_id":"1","quantity":1}],
+		"tracking":[{"carrier":"bike","number":"1","status":"in_transit"}]}`))
+	require.Equal(t, events.Partial, now().FulfillmentStatus)
+	require.Equal(t, 201, post(`{"result_id":"2","outcome":"completed","tracking":[{"carrier":"bike","number":"2","status":"delivered"},
+		{"carrier":"bike","number":"1","status":"delivered","delivered_at":"2026-01-31T10:00:00Z"}]}`))
+	require.Equal(t, events.Delivered, now().FulfillmentStatus)
+	require.Equal(t, time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC), now().Results[1].Tracking[1].DeliveredAt)
+	path := "/v1/orders/" + o.ID + "/returns"
+	s.send(http.MethodPost, path, user, `{"return_id":"a","lines":[{"line_id":"1","quantity":1}]}`)
+	require.Equal(t, events.Delivered, now().FulfillmentStatus, "of some the counters tell")
+	s.send(http.MethodPost, path, user, `{"return_id":"b","lines":[{"line_id":"1","quantity":1}]}`)
+	require.Equal(t, events.Returned, now().FulfillmentStatus)
+	s.verified()
 }

@@ -112,6 +112,23 @@ func TestBytesOfEachTypeAreFixed(t *testing.T) {
 	}
 }
 
+// What a result says of a parcel is read by the quick reader as it was written, and by encoding/json as well.
+func TestAParcelsStatusIsKept(t *testing.T) {
+	t.Parallel()
+	e := samples()[6]
+	posted := *e.Data.(*ResultPosted)
+	posted.Tracking = []Tracking{{Number: "7", Status: ParcelDelivered, DeliveredAt: posted.OccurredAt}, {Number: "8", Status: ParcelInTransit}}
+	e.Data = &posted
+	body, err := e.Encode()
+	require.NoError(t, err)
+	quick, ok := readEvent(body, e.Type, e.Version)
+	require.True(t, ok)
+	require.Equal(t, e.Data, quick.Data)
+	slow, ok := decodeAny(body, e.Type, schemas[e.Type])
+	require.True(t, ok)
+	require.Equal(t, e.Data, slow.Data)
+}
+
 func TestUnknownTypeOrVersionIsToldAndKept(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{

@@ -44,12 +44,13 @@ type Standing struct {
 	heldTasks   int
 	offers      int  // tasks that were not taken back
 	lastExpired bool // a task of the last attempt ran into its deadline
+	delivered   bool // each parcel is, and each result that fulfilled something names one
 	cancelDone  bool // the order's cancellation is done
 }
 
 // Standing sums up the order.
 func (o *Order) Standing() Standing {
-	s := Standing{cancelDone: o.Cancellation != nil && o.Cancellation.Status == CancellationDone}
+	s := Standing{delivered: o.delivered(), cancelDone: o.Cancellation != nil && o.Cancellation.Status == CancellationDone}
 	for i := range o.Lines {
 		q := &o.Lines[i].Quantities
 		s.Ordered += q.Ordered
@@ -144,6 +145,8 @@ func (s *Standing) Fulfillment() FulfillmentStatus {
 		return Returned
 	case s.Open() > 0, s.Rejected+s.Cancelled > 0:
 		return Partial
+	case s.delivered:
+		return Delivered
 	}
 	return Fulfilled
 }
