@@ -30,6 +30,7 @@ type orderBillLine struct {
 	events.PlacedLine
 	Fulfilled int64 `json:"fulfilled,omitempty"`
 	Gone      int64 `json:"gone,omitempty"` // rejected or cancelled
+	Back      int64 `json:"back,omitempty"` // of what was fulfilled
 }
 
 func (l *orderBillLine) open() int64 { return l.Quantity - l.Fulfilled - l.Gone }
@@ -56,7 +57,8 @@ func billOf(e *events.Event, p *events.Placed) *orderBill {
 // billed tells whether an event may change a bill or ends it.
 func billed(t events.Type) bool {
 	switch t {
-	case events.OrderPlaced, events.OrderAmended, events.OrderCancelled, events.OrderCompleted, events.OrderRejected, events.TaskResultPosted:
+	case events.OrderPlaced, events.OrderAmended, events.OrderCancelled, events.OrderCompleted, events.OrderRejected, events.TaskResultPosted,
+		events.OrderReturned:
 		return true
 	}
 	return false
@@ -73,6 +75,10 @@ func (b *orderBill) take(e *events.Event) {
 	case *events.OrderCancellation:
 		for _, given := range data.Lines {
 			b.line(given.LineID).Gone += given.Quantity
+		}
+	case *events.OrderReturn:
+		for _, back := range data.Lines {
+			b.line(back.LineID).Back += back.Quantity
 		}
 	case *events.ResultPosted:
 		if data.Late {
@@ -122,19 +128,20 @@ type billLine struct {
 	Total     int64  `json:"total"` // net + tax
 }
 
-// delivered is what was delivered of the order. Discount and tax of a line are shared out by quantity, rounded to the nearest
+// delivered is what was delivered of the order and has not come back before its end. Discount and tax of a line are shared out by quantity, rounded to the nearest
 // minor unit.
 func (b *orderBill) delivered() []billLine {
 	lines := []billLine{}
 	for i := range b.Lines {
 		l := &b.Lines[i]
-		if l.Fulfilled == 0 {
+		kept := l.Fulfilled - l.Back
+		if kept == 0 {
 			continue
 		}
-		discount, tax := share(l.Discount, l.Fulfilled, l.Quantity), share(l.Tax, l.Fulfilled, l.Quantity)
-		net := l.Fulfilled*l.UnitPrice - discount
+		discount, tax := share(l.Discount, kept, l.Quantity), share(l.Tax, kept, l.Quantity)
+		net := kept*l.UnitPrice - discount
 		lines = append(lines, billLine{
-			LineID: l.LineID, SKU: l.SKU, Name: l.Name, Quantity: l.Fulfilled, UnitPrice: l.UnitPrice,
+			LineID: l.LineID, SKU: l.SKU, Name: l.Name, Quantity: kept, UnitPrice: l.UnitPrice,
 			Discount: discount, Net: net, Tax: tax, Total: net + tax,
 		})
 	}

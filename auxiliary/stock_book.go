@@ -96,6 +96,10 @@ func (b *stockBook) skusOf(batch []events.Event) map[stockKey]bool {
 			addSKUs(keys, e.Tenant, data.Lines)
 		case *events.Amended:
 			addSKUs(keys, e.Tenant, data.Lines)
+		case *events.OrderReturn:
+			for _, l := range data.Lines {
+				keys[stockKey{e.Tenant, l.SKU}] = true
+			}
 		case *events.StockAdjustment:
 			for _, l := range data.Lines {
 				keys[stockKey{e.Tenant, l.SKU}] = true
@@ -134,6 +138,19 @@ func (i *stockItem) reserve(at, by int64) {
 	}
 }
 
+// back takes goods that a customer brought back: on the shelf again, or written off. What an adjustment had put back before is not
+// sold any more: it counts as new on the shelf, and nothing is left of it to write off.
+func (i *stockItem) back(at int64, l *events.ReturnedLine) {
+	known := min(l.Quantity, i.sold)
+	i.sold -= known
+	i.received -= known
+	if l.Restock {
+		i.onHand += l.Quantity
+		i.received += l.Quantity
+	}
+	i.moved(at)
+}
+
 // take folds one event.
 func (b *stockBook) take(e *events.Event) error {
 	switch data := e.Data.(type) {
@@ -142,6 +159,10 @@ func (b *stockBook) take(e *events.Event) error {
 	case *events.StockAdjustment:
 		for i := range data.Lines {
 			b.adjust(e, &data.Lines[i])
+		}
+	case *events.OrderReturn:
+		for i := range data.Lines {
+			b.item(e.Tenant, data.Lines[i].SKU).back(e.Position, &data.Lines[i])
 		}
 	case *events.Placed:
 		return b.place(e, data)

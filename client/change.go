@@ -60,6 +60,31 @@ func (c *Client) CancelOrder(ctx context.Context, id string, version int64, why 
 	return c.changeOrder(ctx, "cancel", id, version, write(http.MethodPost, why, "v1", "orders", id, "cancel"), options)
 }
 
+// OrderReturn says that goods of an order came back. Its ReturnID is the user's own, unique within the order.
+type OrderReturn struct {
+	ReturnID   string         `json:"return_id"`
+	Lines      []ReturnedLine `json:"lines"` // each line once
+	Reason     string         `json:"reason,omitempty"`
+	OccurredAt time.Time      `json:"occurred_at,omitzero"`
+	ReturnedAt time.Time      `json:"returned_at,omitzero"` // set by the store
+}
+
+// ReturnedLine is how much of a line came back.
+type ReturnedLine struct {
+	LineID   string `json:"line_id"`
+	Quantity int64  `json:"quantity"`
+	// Restock false writes the goods off; nil and true put them on the shelf again.
+	Restock *bool  `json:"restock,omitempty"`
+	SKU     string `json:"sku,omitempty"`   // set by the store
+	Total   int64  `json:"total,omitempty"` // set by the store: the units' share of the line's total, in minor units
+}
+
+// ReturnOrder says that goods came back, and returns the order as it is then. The same again under its id changes nothing. A Problem is
+// invalid where a line has less out than that, and conflict where the id was used with other content.
+func (c *Client) ReturnOrder(ctx context.Context, id string, back OrderReturn, options ...WriteOption) (Order, error) {
+	return c.changeOrder(ctx, "return", id, AnyVersion, write(http.MethodPost, back, "v1", "orders", id, "returns"), options)
+}
+
 func (c *Client) changeOrder(ctx context.Context, what, id string, version int64, r request, options []WriteOption) (Order, error) {
 	r.ifMatch(version)
 	for _, option := range options {

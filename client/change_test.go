@@ -37,6 +37,16 @@ func TestChangesAreRepeatedUnderTheSameKeyForTheSameVersion(t *testing.T) {
 			},
 			"POST /v1/orders/o-1/cancel", "application/json", `{"reason":"changed_mind"}`, "*",
 		},
+		"return": {
+			func(c *client.Client, options ...client.WriteOption) error {
+				_, err := c.ReturnOrder(t.Context(), "o-1", client.OrderReturn{
+					ReturnID: "rma-1", Lines: []client.ReturnedLine{{LineID: "1", Quantity: 2, Restock: new(bool)}}, Reason: "broken",
+				}, options...)
+				return err
+			},
+			"POST /v1/orders/o-1/returns", "application/json",
+			`{"return_id":"rma-1","lines":[{"line_id":"1","quantity":2,"restock":false}],"reason":"broken"}`, "*",
+		},
 		"hold": {
 			func(c *client.Client, options ...client.WriteOption) error {
 				_, err := c.HoldTask(t.Context(), "t-1", client.HoldReason{ReasonCode: "no_stock"}, options...)

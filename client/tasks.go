@@ -154,6 +154,9 @@ type Tracking struct {
 	Carrier string `json:"carrier,omitempty"`
 	Number  string `json:"number,omitempty"`
 	URL     string `json:"url,omitempty"`
+	// Status is in_transit, delivered or empty. An order is delivered when all of its parcels are.
+	Status      string    `json:"status,omitempty"`
+	DeliveredAt time.Time `json:"delivered_at,omitzero"`
 }
 
 // TaskFilter selects tasks of the provider's inbox; its zero value selects all.

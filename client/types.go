@@ -91,6 +91,7 @@ type Order struct {
 	SyncStatus   []SyncStatus  `json:"sync_status"`
 	Tasks        []Task        `json:"tasks"`
 	Results      []Result      `json:"results"`
+	Returns      []OrderReturn `json:"returns,omitempty"`
 
 	Timeline  []Event           `json:"timeline,omitempty"`  // with include=timeline
 	Auxiliary []AuxiliaryRecord `json:"auxiliary,omitempty"` // with include=auxiliary

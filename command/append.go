@@ -17,8 +17,8 @@ const (
 	copyTasks    = `tasks (id, order_id, provider)`
 	copyResults  = `results (provider, result_id, task_id, content_hash)`
 	updateOrders = `
-UPDATE orders o SET status = s, version = v, position = p, open_quantities = q::bigint[], state = d
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bytea[]) AS u (i, s, v, p, q, d)
+UPDATE orders o SET status = s, version = v, position = p, open_quantities = q::bigint[], kept_quantities = k::bigint[], state = d
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[]) AS u (i, s, v, p, q, k, d)
 WHERE o.id = u.i::uuid`
 	upsertRegistry = `
 INSERT INTO registry (kind, id, position, document) VALUES ($1, $2, $3, $4)
@@ -94,11 +94,12 @@ func putOrders(bulk *postgres.Bulk, touched []*orderState) error {
 		}
 	}
 	if c := &known; len(c.ids) > 0 {
-		bulk.Query(updateOrders, c.ids, c.statuses, c.versions, c.positions, c.open, c.states)
+		bulk.Query(updateOrders, c.ids, c.statuses, c.versions, c.positions, c.open, c.kept, c.states)
 	}
 	return nil
 }
 
+// putOrder copies a new order. Nothing of it can have come back.
 func putOrder(bulk *postgres.Bulk, state *orderState) error {
 	o := state.order
 	id, err := uuid.Parse(o.ID)
@@ -122,13 +123,14 @@ func putOrder(bulk *postgres.Bulk, state *orderState) error {
 // orderColumns are the columns of many orders, each an array.
 type orderColumns struct {
 	ids, statuses, open []string
+	kept                []*string
 	states              [][]byte
 	versions, positions []int64
 }
 
 func (c *orderColumns) add(state *orderState) {
 	o := state.order
-	c.ids, c.open = append(c.ids, o.ID), append(c.open, openQuantities(o))
+	c.ids, c.open, c.kept = append(c.ids, o.ID), append(c.open, openQuantities(o)), append(c.kept, keptQuantities(o))
 	c.statuses, c.states = append(c.statuses, string(o.Status)), append(c.states, state.encoded)
 	c.versions, c.positions = append(c.versions, o.Version), append(c.positions, state.position)
 }

@@ -119,10 +119,17 @@ func (r *resultReader) tracking(int) {
 			r.String(&t.Number, 0, maxRef)
 		case "url":
 			r.String(&t.URL, 0, maxMessage)
+		case "status":
+			oneOf(r.Reader, &t.Status, events.ParcelInTransit, events.ParcelDelivered)
+		case "delivered_at":
+			r.Time(&t.DeliveredAt)
 		default:
 			r.Unknown()
 		}
 	})
+	if r.OK() && !t.DeliveredAt.IsZero() && t.Status != events.ParcelDelivered {
+		r.Invalid("has delivered_at and not the status delivered")
+	}
 	r.c.Result.Tracking = append(r.c.Result.Tracking, t)
 }
 

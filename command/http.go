@@ -40,6 +40,7 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 		},
 		{Method: http.MethodPatch, Path: "/v1/orders/:id", Scope: auth.ScopeOrdersWrite, Kinds: users, Handler: a.amendOrder},
 		{Method: post, Path: "/v1/orders/:id/cancel", Scope: auth.ScopeOrdersWrite, Kinds: users, Handler: a.cancelOrder},
+		{Method: post, Path: "/v1/orders/:id/returns", Scope: auth.ScopeOrdersWrite, Kinds: users, Handler: a.returnOrder},
 		{Method: http.MethodGet, Path: "/v1/state-machine", Public: true, Handler: stateMachine()},
 		{Method: post, Path: "/v1/tasks/:id/accept", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.acceptTask},
 		{Method: post, Path: "/v1/tasks/:id/reject", Scope: auth.ScopeResultsWrite, Kinds: providers, Handler: a.rejectTask},

@@ -262,14 +262,25 @@ func (p *plan) recent() []stream.Record {
 }
 
 // openQuantities renders a line-by-line array of what is open, as Postgres reads a bigint[].
-func openQuantities(o *events.Order) string {
+func openQuantities(o *events.Order) string { return perLine(o, events.Quantities.Open) }
+
+// keptQuantities renders what is fulfilled and has not come back; nil where nothing has.
+func keptQuantities(o *events.Order) *string {
+	if len(o.Returns) == 0 {
+		return nil
+	}
+	kept := perLine(o, events.Quantities.Kept)
+	return &kept
+}
+
+func perLine(o *events.Order, of func(events.Quantities) int64) string {
 	b := make([]byte, 0, 4*len(o.Lines)+2)
 	b = append(b, '{')
 	for i := range o.Lines {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = fmt.Append(b, o.Lines[i].Quantities.Open())
+		b = fmt.Append(b, of(o.Lines[i].Quantities))
 	}
 	return string(append(b, '}'))
 }

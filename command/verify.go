@@ -192,7 +192,7 @@ func passOf(orderID string, passes uint32) uint32 {
 	return h.Sum32() % passes
 }
 
-const scanOrders = `SELECT id::text, version, status, position, open_quantities::text, state FROM orders`
+const scanOrders = `SELECT id::text, version, status, position, open_quantities::text, kept_quantities::text, state FROM orders`
 
 // compare compares each state of this pass with its fold.
 func (s *verifier) compare(ctx context.Context) error {
@@ -202,10 +202,11 @@ func (s *verifier) compare(ctx context.Context) error {
 	}
 	var id, status, open string
 	var version, p int64
+	var kept *string
 	var state []byte
-	_, err = pgx.ForEachRow(rows, []any{&id, &version, &status, &p, &open, &state}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &version, &status, &p, &open, &kept, &state}, func() error {
 		if passOf(id, s.passes) == s.pass {
-			s.check(id, version, status, p, open, state)
+			s.check(id, version, status, p, open, kept, state)
 		}
 		return nil
 	})
@@ -218,7 +219,7 @@ func (s *verifier) compare(ctx context.Context) error {
 	return nil
 }
 
-func (s *verifier) check(id string, version int64, status string, p int64, open string, state []byte) {
+func (s *verifier) check(id string, version int64, status string, p int64, open string, kept *string, state []byte) {
 	want, ok := s.orders[id]
 	if !ok {
 		s.v.differs(p, "order %s has a state and is not in the log", id)
@@ -233,7 +234,10 @@ func (s *verifier) check(id string, version int64, status string, p int64, open 
 		s.v.differs(p, "%v", err)
 	case !bytes.Equal(encoded, state):
 		s.v.differs(want.position, "the state of order %s is not the fold of its events", id)
-	case p != want.position || version != want.order.Version || status != string(want.order.Status) || open != openQuantities(want.order):
+	case p != want.position || version != want.order.Version || status != string(want.order.Status) || open != openQuantities(want.order),
+		!sameText(kept, keptQuantities(want.order)):
 		s.v.differs(want.position, "the row of order %s is not that of its state", id)
 	}
 }
+
+func sameText(a, b *string) bool { return a == b || a != nil && b != nil && *a == *b }

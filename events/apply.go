@@ -39,6 +39,8 @@ func (o *Order) change(e *Event) error {
 		return o.cancel(e, data)
 	case *Closed:
 		return nil
+	case *OrderReturn:
+		return o.takeBack(e, data)
 	case *Offered:
 		return o.offer(e, data)
 	}

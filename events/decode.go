@@ -180,6 +180,8 @@ func (r *reader) resultPosted() *ResultPosted {
 			t.Carrier = r.textIf("carrier")
 			t.Number = r.textIf("number")
 			t.URL = r.textIf("url")
+			t.Status = ParcelStatus(r.textIf("status"))
+			t.DeliveredAt = r.timeIf("delivered_at")
 			r.close()
 		})
 	}

@@ -183,5 +183,7 @@ func (w *writer) tracking(t *Tracking) {
 	w.textIf("carrier", t.Carrier)
 	w.textIf("number", t.Number)
 	w.textIf("url", t.URL)
+	w.textIf("status", string(t.Status))
+	w.timeIf("delivered_at", t.DeliveredAt)
 	w.close('}')
 }

@@ -27,6 +27,9 @@ func (o *Order) Encode() ([]byte, error) {
 	list(w, "sync_status", o.SyncStatus, w.syncStatus)
 	list(w, "tasks", o.Tasks, w.task)
 	list(w, "results", o.Results, w.result)
+	if len(o.Returns) > 0 {
+		w.any("returns", o.Returns)
+	}
 	w.close('}')
 	return w.b, w.err
 }

@@ -24,6 +24,7 @@ const (
 	OrderCancelled            Type = "order.cancelled"
 	OrderCompleted            Type = "order.completed"
 	OrderRejected             Type = "order.rejected"
+	OrderReturned             Type = "order.returned" // goods came back, of what was fulfilled
 	TaskOffered               Type = "task.offered"
 	TaskAccepted              Type = "task.accepted"
 	TaskRejected              Type = "task.rejected"
@@ -109,6 +110,7 @@ var schemas = map[Type]schema{
 	OrderCancelled:            of[OrderCancellation](),
 	OrderCompleted:            of[Closed](),
 	OrderRejected:             of[Closed](),
+	OrderReturned:             of[OrderReturn](),
 	TaskOffered:               of[Offered](),
 	TaskAccepted:              of[Accepted](),
 	TaskRejected:              of[Rejection](),
@@ -144,7 +146,7 @@ func Types() []Type {
 		TenantChanged, ProviderChanged, RouteChanged, ProductChanged, VendorChanged,
 		OrderAmended, OrderCancelled, TaskAmended, TaskExpired, TaskHeld, TaskResumed, TaskCancelled,
 		TaskCancellationRequested, TaskCancellationRefused, TaskDelegated, TaskDelegationAnswered, SubscriptionDisabled,
-		StockAdjusted, ReplenishmentDue,
+		StockAdjusted, ReplenishmentDue, OrderReturned,
 	}
 }
 

@@ -76,6 +76,9 @@ func samples() []Event {
 		StockAdjusted: &StockAdjustment{AdjustmentID: "count-1", Lines: []AdjustedStock{
 			{SKU: "A", Delta: -2, OnOrderDelta: 5, Reason: "broken"}, {SKU: "B", Counted: new(int64), Reason: "counted"},
 		}},
+		OrderReturned: &OrderReturn{
+			ReturnID: "RMA-1", Lines: []ReturnedLine{{LineID: "1", SKU: "A", Quantity: 2, Restock: true, Total: 500}}, Reason: "too small", OccurredAt: at.UTC(),
+		},
 		ReplenishmentDue: &ReplenishmentRun{RunID: "2026-01-31", Position: 17, Vendors: 1, Lines: 2},
 	}
 	all := make([]Event, 0, len(payloads))
@@ -107,6 +110,23 @@ func TestBytesOfEachTypeAreFixed(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, e, decoded)
 	}
+}
+
+// What a result says of a parcel is read by the quick reader as it was written, and by encoding/json as well.
+func TestAParcelsStatusIsKept(t *testing.T) {
+	t.Parallel()
+	e := samples()[6]
+	posted := *e.Data.(*ResultPosted)
+	posted.Tracking = []Tracking{{Number: "7", Status: ParcelDelivered, DeliveredAt: posted.OccurredAt}, {Number: "8", Status: ParcelInTransit}}
+	e.Data = &posted
+	body, err := e.Encode()
+	require.NoError(t, err)
+	quick, ok := readEvent(body, e.Type, e.Version)
+	require.True(t, ok)
+	require.Equal(t, e.Data, quick.Data)
+	slow, ok := decodeAny(body, e.Type, schemas[e.Type])
+	require.True(t, ok)
+	require.Equal(t, e.Data, slow.Data)
 }
 
 func TestUnknownTypeOrVersionIsToldAndKept(t *testing.T) {

@@ -81,6 +81,7 @@ type Order struct {
 	SyncStatus        []SyncStatus      `json:"sync_status"`
 	Tasks             []Task            `json:"tasks"`
 	Results           []Result          `json:"results"`
+	Returns           []Return          `json:"returns,omitempty"`
 }
 
 // CancellationState is how far a user's wish to cancel is.
@@ -108,7 +109,7 @@ type Line struct {
 	Quantities Quantities `json:"quantities"`
 }
 
-// Quantities are a line's counters. Fulfilled + Rejected + Cancelled <= Ordered, always.
+// Quantities are a line's counters. Fulfilled + Rejected + Cancelled <= Ordered and Returned <= Fulfilled, always.
 type Quantities struct {
 	Ordered   int64 `json:"ordered"`
 	Assigned  int64 `json:"assigned"` // held by tasks that are open or ended with a result
@@ -116,11 +117,14 @@ type Quantities struct {
 	Fulfilled int64 `json:"fulfilled"`
 	Rejected  int64 `json:"rejected"`
 	Cancelled int64 `json:"cancelled"`
-	Returned  int64 `json:"returned"`
+	Returned  int64 `json:"returned"` // of what was fulfilled
 }
 
 // Open is what is neither fulfilled nor given up.
 func (q Quantities) Open() int64 { return q.Ordered - q.Fulfilled - q.Rejected - q.Cancelled }
+
+// Kept is what is fulfilled and has not come back.
+func (q Quantities) Kept() int64 { return q.Fulfilled - q.Returned }
 
 // SyncStatus is how far one party is with the order.
 type SyncStatus struct {

@@ -147,7 +147,19 @@ type Tracking struct {
 	Carrier string `json:"carrier,omitempty"`
 	Number  string `json:"number,omitempty"`
 	URL     string `json:"url,omitempty"`
+	// Status is empty where nothing was said of where the parcel is.
+	Status      ParcelStatus `json:"status,omitempty"`
+	DeliveredAt time.Time    `json:"delivered_at,omitzero"` // by the carrier's clock; of one that is delivered
 }
+
+// ParcelStatus is where a parcel is.
+type ParcelStatus string
+
+// The statuses of a parcel.
+const (
+	ParcelInTransit ParcelStatus = "in_transit"
+	ParcelDelivered ParcelStatus = "delivered"
+)
 
 // Tenant is the payload of tenant.changed and the tenant as stored.
 type Tenant struct {

@@ -44,12 +44,13 @@ type Standing struct {
 	heldTasks   int
 	offers      int  // tasks that were not taken back
 	lastExpired bool // a task of the last attempt ran into its deadline
+	delivered   bool // each parcel is, and each result that fulfilled something names one
 	cancelDone  bool // the order's cancellation is done
 }
 
 // Standing sums up the order.
 func (o *Order) Standing() Standing {
-	s := Standing{cancelDone: o.Cancellation != nil && o.Cancellation.Status == CancellationDone}
+	s := Standing{delivered: o.delivered(), cancelDone: o.Cancellation != nil && o.Cancellation.Status == CancellationDone}
 	for i := range o.Lines {
 		q := &o.Lines[i].Quantities
 		s.Ordered += q.Ordered
@@ -134,13 +135,18 @@ func (s *Standing) Status() OrderStatus {
 	return orderRules[i].status // the last rule always holds
 }
 
-// Fulfillment is where the goods are.
+// Fulfillment is where the goods are. They are returned when all that was fulfilled has come back and nothing more is to come; of some
+// that came back the counters tell.
 func (s *Standing) Fulfillment() FulfillmentStatus {
 	switch {
 	case s.Fulfilled == 0:
 		return Unfulfilled
+	case s.Kept() == 0 && s.Open() == 0:
+		return Returned
 	case s.Open() > 0, s.Rejected+s.Cancelled > 0:
 		return Partial
+	case s.delivered:
+		return Delivered
 	}
 	return Fulfilled
 }

@@ -32,6 +32,7 @@ tasks.expired.* tasks.hold tasks.hold.* tasks.cancelled tasks.cancelled.* tasks.
 tasks.delegations tasks.delegations.* tasks.routing tasks.routing.*
 results results.result_id results.task_id results.provider results.outcome results.lines results.lines.* results.tracking
 results.tracking.* results.payload results.payload.* results.occurred_at results.posted_at results.late
+returns returns.*
 timeline timeline.* timeline_next auxiliary auxiliary.* catalog catalog.* degraded`)
 }
 

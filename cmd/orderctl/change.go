@@ -14,8 +14,8 @@ import (
 )
 
 func ordersCommand(c *connection) *cobra.Command {
-	return family("orders", "Orders: submit, show, watch, export, amend and cancel them",
-		submitCommand(c), getCommand(c), listCommand(c), watchOrdersCommand(c), exportCommand(c), amendCommand(c), cancelCommand(c))
+	return family("orders", "Orders: submit, show, watch, export, amend, cancel and return them",
+		submitCommand(c), getCommand(c), listCommand(c), watchOrdersCommand(c), exportCommand(c), amendCommand(c), cancelCommand(c), returnCommand(c))
 }
 
 // versionFlag adds the flag that says for which version of the order a change is meant.

@@ -101,6 +101,12 @@ func TestPeopleChangeOrdersAndTasks(t *testing.T) {
 	require.Contains(t, ok(t, inn.as("tasks", "reject", task, "--reason", "too_late")...), `"cancellation_refused"`)
 	shows(t, order.ID, "--data", s.data, "--as", "user", "orders", "list", "--status", "processing")
 
+	require.Contains(t, ok(t, inn.as("tasks", "result", task, "--outcome", "completed")...), `"completed"`)
+	back := said[client.Order](t, ok(t, "--data", s.data, "orders", "return", order.ID, "rma-1", "1=1", "--reason", "broken", "--write-off"))
+	require.Equal(t, int64(1), back.Lines[0].Quantities.Returned)
+	require.False(t, *back.Returns[0].Lines[0].Restock)
+	require.ErrorContains(t, orderctl(t.Context(), strings.NewReader(""), "--data", s.data, "orders", "return", order.ID, "rma-2", "1").err, "LINE_ID=QUANTITY")
+
 	ok(t, "--data", s.data, "vendors", "put", "v-1", "--name", "Vendor", "--email", "v@example.com")
 	product := said[client.Product](t, ok(t, "--data", s.data, "products", "put", "A/1", "--tenant", "demo", "--vendor", "v-1", "--reorder-level", "5"))
 	require.Equal(t, []any{"A/1", "v-1", int64(10)}, []any{product.SKU, product.VendorID, product.TargetLevel})
