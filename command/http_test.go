@@ -201,7 +201,7 @@ func TestTheStateMachineIsPublic(t *testing.T) {
 	s := setupSite(t)
 	res, body := s.send(http.MethodGet, "/v1/state-machine", "", "")
 	require.Equal(t, 200, res.status)
-	require.Equal(t, "public, max-age=3600", res.header.Get("Cache-Control"))
+	require.Equal(t, "public, max-age=3600, stale-while-revalidate=86400", res.header.Get("Cache-Control"))
 	var m events.Machine
 	require.NoError(t, json.Unmarshal(body, &m))
 	require.Equal(t, events.Describe(), m)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -124,8 +125,12 @@ func (s *system) checkForm(c counted) {
 	require.NoError(s.t, err)
 	require.NotEmpty(s.t, after.Vendors)
 	require.Equal(s.t, c.form(openingUnits-lossUnits), after.Vendors)
-	told, err := user.Feed(s.t.Context(), client.FeedRequest{Types: []string{"stock.adjusted"}, Limit: 500})
-	require.NoError(s.t, err)
-	require.Len(s.t, told.Events, 4, "two parts of the opening stock and two of the loss")
-	require.Equal(s.t, fmt.Sprintf("/v1/stock?position=%d", c.after), told.Events[1].DataRef)
+	var told []client.Event
+	for scanned := int64(0); scanned < position; {
+		page, err := user.Feed(s.t.Context(), client.FeedRequest{After: scanned, Types: []string{"stock.adjusted"}, Limit: 500, Wait: time.Second})
+		require.NoError(s.t, err)
+		told, scanned = append(told, page.Events...), page.ScannedTo
+	}
+	require.Len(s.t, told, 4, "two parts of the opening stock and two of the loss")
+	require.Equal(s.t, fmt.Sprintf("/v1/stock?position=%d", c.after), told[1].DataRef)
 }

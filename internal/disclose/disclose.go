@@ -1,4 +1,4 @@
-// Package disclose cuts stored documents down to what a provider may see of them: its own tasks, results and sync status, and of
+// Package disclose cuts stored documents down to what a provider may see of them: its own tasks, results and sync status, none of what came back, and of
 // the routing of its tasks only what is about itself. Everything else stays as it is stored, member by member.
 package disclose
 
@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -109,6 +110,7 @@ func Order(document []byte, provider string) (cut []byte, ok bool, err error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("order: %w", err)
 	}
+	members = slices.DeleteFunc(members, func(m Member) bool { return m.Name == "returns" }) // between the tenant and its customer
 	for i := range members {
 		m := &members[i]
 		switch m.Name {

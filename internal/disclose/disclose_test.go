@@ -14,7 +14,7 @@ const order = `{"id":"o","total":9007199254740993,"html":"<&>","attributes":{"a"
 	`"sync_status":[{"party":"acme","kind":"provider"},{"party":"beta","kind":"provider"},{"party":"acme","kind":"auxiliary"}],` +
 	`"tasks":[{"id":"t1","provider":"acme","routing":{"policy":"all","candidates":[{"provider":"acme"},{"provider":"beta"}],"why":"acme before beta"}},` +
 	`{"id":"t2","provider":"beta","routing":{"policy":"all","candidates":null,"why":""}}],` +
-	`"results":[{"result_id":"1","provider":"beta"},{"result_id":"2","provider":"acme"}]}`
+	`"results":[{"result_id":"1","provider":"beta"},{"result_id":"2","provider":"acme"}],"returns":[{"return_id":"r1","reason":"torn"}]}`
 
 func TestOrder(t *testing.T) {
 	t.Parallel()
