@@ -239,6 +239,25 @@ func TestTimelinePages(t *testing.T) {
 	w.get("beta", fmt.Sprintf("/v1/orders/%s/timeline?cursor=%s", g.id, next)).problem(http.StatusBadRequest, fault.BadCursor)
 }
 
+// What one order in a hundred has is found by looking further: here the index knows of none of them.
+func TestTextSearchWalksOnForWhatIsNotRare(t *testing.T) {
+	t.Parallel()
+	w := setup(t)
+	w.exec(w.read, `INSERT INTO order_view SELECT gen_random_uuid(), 'demo', 'web', 'M-' || n, 'hotel', 'default', 'routed', 'unfulfilled', 'EUR', n,
+		$1::timestamptz + n * interval '1 second', $1, 1, 5, '{}' FROM generate_series(1, 3 * $2::int) n`, w.base, walkLimit)
+	w.exec(w.read, `INSERT INTO order_search SELECT id, tenant, position, CASE WHEN total % 100 = 0 THEN 'zirkel' ELSE 'pinsel' END, '{}' FROM order_view`)
+	w.reach(5)
+	ids, next := w.get("demo", "/v1/orders?limit=50&text=zirkel").items("id")
+	require.Len(t, ids, 50)
+	require.NotEmpty(t, next)
+	rest, end := w.get("demo", "/v1/orders?limit=50&text=zirkel&cursor="+next).items("id")
+	require.Len(t, rest, 25)
+	require.Empty(t, end)
+	require.Equal(t, 7968, nextWalk(walkLimit, 20, 51))
+	require.Zero(t, nextWalk(walkLimit, 3, 51), "few orders have it: the index is quicker")
+	require.Zero(t, nextWalk(walkLimit, 0, 51))
+}
+
 // What few orders have is found behind the many that are looked through one by one.
 func TestTextSearchBeyondTheWalk(t *testing.T) {
 	t.Parallel()

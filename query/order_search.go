@@ -9,27 +9,58 @@ import (
 	"github.com/orderstore/orderstore/internal/searchtext"
 )
 
-// walkLimit is how many orders are looked through one by one before the index is asked. What one order in fifty has fills a page
-// by then, and the index would give a large part of all orders, to be sorted for that one page; what is rarer is what the index
-// is for. Postgres cannot tell the two apart: it takes the pieces of a word for independent of each other.
+// walkLimit is how many orders are looked through one by one at first. What one order in fifty has fills a page by then, and the index
+// would give a large part of all orders, to be sorted for that one page; what is rarer is what the index is for. Postgres cannot tell the
+// two apart: it takes the pieces of a word for independent of each other.
 const walkLimit = 2500
+
+// longestWalk is how many are looked through at most, when the first ones let expect that they fill the page. What is met less often than
+// that is in so few orders, even of five million, that the index gives them as soon.
+const longestWalk = 40_000
 
 // searchOrders gives a page of the orders that have a text.
 func searchOrders(ctx context.Context, db sqlx.QueryerContext, f filter, a access, s sorting, after *place, limit int) (orderPage, error) {
 	var rows []listRow
-	sql, args := f.walk(a, s, after, limit+1)
-	if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
-		return orderPage{}, fmt.Errorf("look through orders: %w", err)
-	}
-	if len(rows) > limit || len(rows) > 0 && rows[0].Walked < walkLimit {
-		return pageOf(rows, s, limit), nil
+	for walk := walkLimit; walk > 0; {
+		rows = nil
+		sql, args := f.walk(a, s, after, limit+1, walk)
+		if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
+			return orderPage{}, fmt.Errorf("look through orders: %w", err)
+		}
+		if len(rows) > limit || len(rows) > 0 && rows[0].Walked < walk {
+			return pageOf(rows, s, limit), nil
+		}
+		walk = nextWalk(walk, hitsOf(rows), limit+1)
 	}
 	rows = nil
-	sql, args = f.lookup(s, after, limit+1)
+	sql, args := f.lookup(s, after, limit+1)
 	if err := sqlx.SelectContext(ctx, db, &rows, sql, args...); err != nil {
 		return orderPage{}, fmt.Errorf("search orders: %w", err)
 	}
 	return pageOf(rows, s, limit), nil
+}
+
+// nextWalk is how many orders to look through for a page, after so many in which there were some hits; 0: rather ask the index.
+func nextWalk(walked, hits, page int) int {
+	if hits == 0 {
+		return 0
+	}
+	next := walked * page / hits * 5 / 4
+	if next > longestWalk {
+		return 0
+	}
+	return next
+}
+
+// hitsOf counts the orders among rows: where there is none, a row tells the position alone.
+func hitsOf(rows []listRow) int {
+	hits := 0
+	for i := range rows {
+		if rows[i].ID != nil {
+			hits++
+		}
+	}
+	return hits
 }
 
 // found is the rest of both statements: the documents of the hits, with the position that they reflect.
@@ -38,10 +69,10 @@ func (f filter) found(st *statement, s sorting, walked string) string {
 		") c LEFT JOIN (SELECT v.* FROM hits h JOIN order_view v ON v.id = h.id) v ON true" + s.by("v")
 }
 
-// walk takes the list's first orders and keeps those that have the text.
-func (f filter) walk(a access, s sorting, after *place, limit int) (string, []any) {
+// walk takes so many of the list's first orders and keeps those that have the text.
+func (f filter) walk(a access, s sorting, after *place, limit, walked int) (string, []any) {
 	st := &statement{}
-	sql := "WITH walked AS MATERIALIZED (" + f.source(st, a, s, after, walkLimit, "v.id, v."+s.column) +
+	sql := "WITH walked AS MATERIALIZED (" + f.source(st, a, s, after, walked, "v.id, v."+s.column) +
 		"), hits AS MATERIALIZED (SELECT v.id FROM walked v JOIN order_search s ON s.id = v.id WHERE s.search LIKE " +
 		st.arg(searchtext.Contains(f.text)) + s.by("v") + " LIMIT " + st.arg(limit) + ")" + f.found(st, s, "(SELECT count(*) FROM walked)")
 	return sql, append([]any{planned}, st.args...)
