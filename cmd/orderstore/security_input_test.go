@@ -46,7 +46,7 @@ func inputIsRefused(d *doors) {
 		"47 overflow":              {orderWith("", `"quantity":1000000,"unit_price":9223372036854775807`), 422},
 		"48 half a cent":           {orderWith("", `"quantity":1,"unit_price":0.5`), 422},
 		"49 depth":                 {orderWith(`,"attributes":`+strings.Repeat(`{"a":`, 40)+`1`+strings.Repeat(`}`, 40), ""), 400},
-		"49 array over its limit":  {strings.Replace(orderWith("", ""), `"lines":[`, `"lines":[`+lines, 1), 422},
+		"49 array over its limit":  {strings.Replace(orderWith("", ""), `"lines":[`, `"lines":[`+lines, 1), 400},
 		"50 one byte over":         {orderWith("", "") + strings.Repeat(" ", 1<<20+1-len(orderWith("", ""))), 413},
 		"53 unknown field":         {orderWith(`,"nobody_knows":1`, ""), 400},
 		"54 card number":           {orderWith(`,"customer":{"name":"`+canaryNumber+`"}`, ""), 422},
