@@ -39,6 +39,8 @@ func validBody(route string) string {
 		return `{"business_type":"hotel"}`
 	case "POST /v1/subscriptions/:id/seek", "POST /v1/subscriptions/:id/ack":
 		return `{"position":1}`
+	case "POST /v1/orders/:id/returns":
+		return `{"return_id":"r","lines":[{"line_id":"1","quantity":1}]}`
 	case "PATCH /v1/subscriptions/:id":
 		return `{"name":"renamed"}`
 	case "PUT /v1/orders/:id/auxiliary/:system/:record_id":

@@ -168,12 +168,12 @@ func disabledClientIsCut(d *doors) {
 	req.Header.Set("Authorization", "Bearer "+token)
 	events, err := http.DefaultClient.Do(req)
 	require.NoError(d.t, err)
+	d.t.Cleanup(func() { _ = events.Body.Close() })
 	require.Equal(d.t, http.StatusOK, events.StatusCode)
 	cut := make(chan struct{})
 	go func() {
 		defer close(cut)
 		_, _ = io.Copy(io.Discard, events.Body)
-		_ = events.Body.Close()
 	}()
 	require.NoError(d.t, d.operator().DisableClient(d.t.Context(), made.ClientID))
 	require.Eventually(d.t, func() bool {
