@@ -56,7 +56,8 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 			Guard: n.webhooks.guard, Sender: n.webhooks.sender, Changed: n.webhooks.dispatcher.Changed,
 		})...)
 	}
-	n.newAdmission().Mount(e, n.authn, append(routes, n.operations()...))
+	trail := &audit{pool: n.write, log: n.log, now: time.Now, cursor: httpapi.NewCursor(cursors)}
+	n.newAdmission().Mount(e, n.authn, trail.around(append(append(routes, n.operations()...), trail.route())))
 	return e, nil
 }
 
