@@ -173,6 +173,7 @@ func TestContractFindsWhatDiffers(t *testing.T) {
 		req.Header.Set("Authorization", "Bearer token")
 		res, err := c.RoundTrip(req)
 		require.NoError(t, err)
+		defer func() { _ = res.Body.Close() }()
 		body, err := io.ReadAll(res.Body)
 		require.NoError(t, err)
 		require.Equal(t, answer, string(body), "the caller has the answer whole")

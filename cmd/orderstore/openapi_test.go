@@ -136,7 +136,7 @@ func TestDocumentsAreServed(t *testing.T) {
 	require.NoError(t, err)
 	httpapi.Mount(e, nil, routes)
 	get := func(path, tag string) *httptest.ResponseRecorder {
-		r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
 		if tag != "" {
 			r.Header.Set("If-None-Match", tag)
 		}
