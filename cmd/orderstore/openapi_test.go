@@ -49,8 +49,8 @@ func readAPI(t *testing.T) *apiDocument {
 	return doc
 }
 
-// mounted are the routes of a node with every role, which is not started and reaches no database.
-func mounted(t *testing.T) []httpapi.Route {
+// allRoutes are the routes of a node with every role, which is not started and reaches no database.
+func allRoutes(t *testing.T) []httpapi.Route {
 	t.Helper()
 	nowhere, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/none")
 	require.NoError(t, err)
@@ -72,7 +72,7 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	t.Parallel()
 	inCode, inDocument := map[string]access{}, map[string]access{}
 	param := regexp.MustCompile(`:(\w+)`)
-	for _, r := range mounted(t) {
+	for _, r := range allRoutes(t) {
 		name := r.Method + " " + param.ReplaceAllString(r.Path, "{$1}")
 		require.NotContains(t, inCode, name, "is mounted twice")
 		inCode[name] = access{r.Scope, slices.Sorted(slices.Values(r.Kinds))}
