@@ -19,9 +19,11 @@ LDFLAGS := -X main.version=$(VERSION)
 # The linter takes minutes to build, so the binary is kept, under the versions it was made from and with.
 LINT_VERSION := $(shell sed -n 's|^[[:space:]]*github.com/golangci/golangci-lint/v2 \(v[^ ]*\).*|\1|p' tools.mod)
 LINT = .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/null | cut -d' ' -f1)
+# Of npm.
+SPECTRAL := 6.16.3
 GOFUMPT = go tool -modfile=tools.mod gofumpt
 
-.PHONY: help run demo setup build test lint lint-fix fmt bench chaos clean
+.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -48,6 +50,9 @@ lint: $(LINT) ## Check style, import rules and formatting
 	@unformatted=$$($(GOFUMPT) -l .); [ -z "$$unformatted" ] || { echo "make fmt would change:"; echo "$$unformatted"; exit 1; }
 	$(LINT) run --timeout 10m
 	cd bench/peers && $(abspath $(LINT)) run --timeout 10m
+
+lint-api: ## Check the documents of API and events; needs Node.js
+	npx --yes @stoplight/spectral-cli@$(SPECTRAL) lint --fail-severity=warn --ruleset web/.spectral.yaml web/openapi.yaml web/asyncapi.yaml
 
 lint-fix: $(LINT) ## Mend what the linters can mend by themselves
 	$(LINT) run --timeout 10m --fix

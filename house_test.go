@@ -80,7 +80,7 @@ func TestNamedTargetsExist(t *testing.T) {
 
 func TestNamedPathsExist(t *testing.T) {
 	t.Parallel()
-	rooms := `(?:bench|cmd|events|command|broadcast|projection|query|auxiliary|client|migrations|internal|docs|scripts|\.ci)`
+	rooms := `(?:bench|cmd|events|command|broadcast|projection|query|auxiliary|client|migrations|internal|web|docs|scripts|\.ci)`
 	quoted := regexp.MustCompile("`(" + rooms + "/[A-Za-z0-9_./-]*)`")
 	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[a-z-]+)?\)`)
 	script := regexp.MustCompile(`(?m)(?:^|[\s@])(scripts/[a-z-]+)`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -16,6 +17,7 @@ import (
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/telemetry"
 	"github.com/orderstore/orderstore/query"
+	"github.com/orderstore/orderstore/web"
 )
 
 // endWithin bounds the question where log and stream end.
@@ -30,19 +32,33 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	cursors, err := auth.Secret(ctx, n.write, "cursor")
+	if err != nil {
+		return nil, err
+	}
+	routes, err := n.routes(cursors)
+	if err != nil {
+		return nil, err
+	}
+	n.newAdmission().Mount(e, n.authn, routes)
+	return e, nil
+}
+
+// routes are all that the node answers. The document of the API has every one of them.
+func (n *node) routes(cursors []byte) ([]httpapi.Route, error) {
+	documents, err := web.Routes()
+	if err != nil {
+		return nil, err
+	}
 	records, err := n.records()
 	if err != nil {
 		return nil, err
 	}
-	routes := append(httpapi.AuthRoutes(n.issuer), records...)
+	routes := slices.Concat(httpapi.AuthRoutes(n.issuer), documents, records)
 	if n.has(roleCommand) {
 		routes = append(routes, command.Routes(n.committer, n.clients)...)
 	} else {
 		routes = append(routes, elsewhere(command.Routes(nil, nil))...)
-	}
-	cursors, err := auth.Secret(ctx, n.write, "cursor")
-	if err != nil {
-		return nil, err
 	}
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{
@@ -57,8 +73,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 		})...)
 	}
 	trail := &audit{pool: n.write, log: n.log, now: time.Now, cursor: httpapi.NewCursor(cursors)}
-	n.newAdmission().Mount(e, n.authn, trail.around(append(append(routes, n.operations()...), trail.route())))
-	return e, nil
+	return trail.around(append(append(routes, n.operations()...), trail.route())), nil
 }
 
 // elsewhere stands for the routes of a role that the node has not. Without it, a 404 would read as if there were no such order.

@@ -165,7 +165,7 @@ func (s *system) client(p party) *client.Client {
 
 func newClient(t *testing.T, url string, p party) *client.Client {
 	t.Helper()
-	c, err := client.New(client.Config{BaseURL: url, ClientID: p.ClientID, ClientSecret: p.ClientSecret})
+	c, err := client.New(client.Config{BaseURL: url, ClientID: p.ClientID, ClientSecret: p.ClientSecret, HTTPClient: held(t)})
 	require.NoError(t, err)
 	return c
 }
