@@ -70,7 +70,9 @@ func (f *fixture) connect(at playhub.Access, transport http.RoundTripper, lazy b
 		}
 	}
 	f.c = c
-	return nil
+	config.RetryFor = time.Nanosecond // of a call without a deadline
+	f.once, err = client.New(config)
+	return err
 }
 
 func memory(heard func([]events.Appended)) []httpapi.Route {
