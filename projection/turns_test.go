@@ -103,6 +103,11 @@ func (w *world) turns(o *events.Order) *events.Order {
 	late := w.result(parent())
 	late.Late, late.TaskStatus = true, events.TaskStatusCancelled
 	o = w.then(o, parent(), events.TaskResultPosted, late)
+	back := w.placeOrder(1)
+	back = w.then(back, &back.Tasks[0], events.TaskResultPosted, w.result(&back.Tasks[0]))
+	w.then(back, nil, events.OrderReturned, &events.OrderReturn{
+		ReturnID: "b-1", Lines: []events.ReturnedLine{{LineID: back.Lines[0].LineID, SKU: back.Lines[0].SKU, Quantity: 1, Restock: true}},
+	})
 	other := w.placeOrder(1)
 	other = w.then(other, &other.Tasks[0], events.TaskRejected, &events.Rejection{ReasonCode: "no"})
 	other = w.then(other, nil, events.OrderRejected, &events.Closed{})

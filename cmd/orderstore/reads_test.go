@@ -61,6 +61,10 @@ func TestNoReadIsOlderThanItSays(t *testing.T) {
 	stop := make(chan struct{})
 	found := make([][]read, 4)
 	errs := make([]error, len(found))
+	var ids []string
+	for i := range orders {
+		ids = append(ids, orders[i].ID)
+	}
 	for i := range found {
 		node := []string{whole, only}[i%2]
 		readers.Go(func() {
@@ -71,7 +75,7 @@ func TestNoReadIsOlderThanItSays(t *testing.T) {
 				default:
 				}
 				var r read
-				if r, errs[i] = readOrder(t.Context(), node, token.AccessToken, orders[n%len(orders)].ID); errs[i] == nil && r.version > 0 {
+				if r, errs[i] = readOrder(t.Context(), node, token.AccessToken, ids[n%len(ids)]); errs[i] == nil && r.version > 0 {
 					found[i] = append(found[i], r)
 				}
 			}
