@@ -76,11 +76,6 @@ func between(t *testing.T, s *store, spoil spoiler) string {
 	target, err := url.Parse("http://" + s.at)
 	require.NoError(t, err)
 	proxy := httputil.NewSingleHostReverseProxy(target)
-	direct := proxy.Director
-	proxy.Director = func(r *http.Request) {
-		direct(r)
-		r.Header.Del("Accept-Encoding") // answers are spoiled as text
-	}
 	proxy.FlushInterval = -1
 	proxy.ModifyResponse = func(resp *http.Response) error {
 		if resp.Header.Get("Content-Type") == "text/event-stream" {
@@ -96,7 +91,10 @@ func between(t *testing.T, s *store, spoil spoiler) string {
 		resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
 		return nil
 	}
-	server := httptest.NewServer(proxy)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Accept-Encoding") // answers are spoiled as text
+		proxy.ServeHTTP(w, r)
+	}))
 	t.Cleanup(server.Close)
 	return server.URL
 }
