@@ -53,22 +53,64 @@ func scanCheckpoint(row pgx.Row) (checkpoint, error) {
 	return cp, nil
 }
 
-// lockCheckpoint holds the system's position until the transaction ends, and fails with errMoved where it is not as want, or
-// where somebody asked for something meanwhile. Two
-// processes that run the same system therefore never apply an event twice.
-func lockCheckpoint(ctx context.Context, tx pgx.Tx, system string, want checkpoint) (checkpoint, error) {
-	cp, err := scanCheckpoint(tx.QueryRow(ctx, selectCheckpoint+` FOR UPDATE`, system))
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && (cp.position != want.position || cp.control != want.control) {
-		return cp, errMoved
+// Systems that go together do not wait for what somebody does to one of them, such as a rebuild: that one is left behind. It goes
+// alone then, and waits.
+const (
+	lockCheckpoint = `
+SELECT system, position, quiet_to, control, '' FROM checkpoints WHERE system = ANY ($1) FOR UPDATE`
+	lockCheckpoints = `
+SELECT system, position, quiet_to, control, set_config('lock_timeout', '1s', true)
+FROM checkpoints WHERE system = ANY ($1) ORDER BY system FOR UPDATE SKIP LOCKED`
+)
+
+// errHeld says that somebody else holds the checkpoint.
+var errHeld = errors.New("the checkpoint is held")
+
+// lock holds the members' positions until the transaction ends, and notes up to where they are quiet. It blames one that is not
+// where it should be, or of which somebody asked for something meanwhile, with errMoved. Two processes that run the same system
+// therefore never apply an event twice.
+func lock(ctx context.Context, tx pgx.Tx, how string, members []*member) error {
+	rows, err := tx.Query(ctx, how, namesOf(members))
+	if err != nil {
+		return fmt.Errorf("lock checkpoints: %w", err)
 	}
-	return cp, err
+	found := map[string]checkpoint{}
+	var system string
+	var cp checkpoint
+	var timeout string
+	_, err = pgx.ForEachRow(rows, []any{&system, &cp.position, &cp.quietTo, &cp.control, &timeout}, func() error {
+		found[system] = cp
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("lock checkpoints: %w", err)
+	}
+	for _, m := range members {
+		cp, ok := found[m.w.system.Name()]
+		if !ok && how == lockCheckpoints {
+			return &blame{m, errHeld}
+		}
+		if !ok || cp.position != m.at.position || cp.control != m.at.control {
+			return &blame{m, errMoved}
+		}
+		m.at.quietTo = cp.quietTo
+	}
+	return nil
 }
 
-const updateCheckpoint = `UPDATE checkpoints SET position = $2, digest = $3, stopped = '' WHERE system = $1`
+func namesOf(members []*member) []string {
+	names := make([]string, len(members))
+	for i, m := range members {
+		names[i] = m.w.system.Name()
+	}
+	return names
+}
 
-func moveCheckpoint(ctx context.Context, tx pgx.Tx, system string, position int64, digest [32]byte) error {
-	if _, err := tx.Exec(ctx, updateCheckpoint, system, position, digest[:]); err != nil {
-		return fmt.Errorf("move checkpoint: %w", err)
+const updateCheckpoints = `UPDATE checkpoints SET position = $2, digest = $3, stopped = '' WHERE system = ANY ($1)`
+
+func moveCheckpoints(ctx context.Context, tx pgx.Tx, members []*member, position int64, digest [32]byte) error {
+	if _, err := tx.Exec(ctx, updateCheckpoints, namesOf(members), position, digest[:]); err != nil {
+		return fmt.Errorf("move checkpoints: %w", err)
 	}
 	return nil
 }

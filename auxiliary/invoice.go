@@ -130,6 +130,9 @@ type invoiceRow struct {
 	position int64
 }
 
+// Needs are the events that change bills or end orders, and the tenants' names.
+func (*Invoices) Needs(t events.Type) bool { return mayEnd(t) || t == events.TenantChanged }
+
 // Apply makes the invoices and credit notes that a batch asks for.
 func (*Invoices) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	work := invoicing{tx: tx, issued: map[string]*issued{}, sellers: map[string]string{}, series: map[[2]string]int64{}}

@@ -55,6 +55,9 @@ INSERT INTO loyalty_points (order_id, points, taken)
 SELECT p.order_id::uuid, p.points, p.taken FROM unnest($1::text[], $2::bigint[], $3::boolean[]) AS p (order_id, points, taken)
 ON CONFLICT (order_id) DO UPDATE SET taken = excluded.taken`
 
+// Needs are the events that change bills or end orders.
+func (*Loyalty) Needs(t events.Type) bool { return mayEnd(t) }
+
 // Apply gives and takes points.
 func (*Loyalty) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	done := map[int64]*orderBill{}

@@ -164,6 +164,15 @@ func orderLanguage(attributes []byte) string {
 	return ""
 }
 
+// Needs are the events that customers are told of.
+func (*Notices) Needs(t events.Type) bool {
+	switch t {
+	case events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled:
+		return true
+	}
+	return false
+}
+
 // Apply notes what customers are to be told and queues the mails.
 func (*Notices) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	found := noticesIn(batch.Events)

@@ -128,6 +128,9 @@ type profiling struct {
 	merges    [][2]string // from, into; in their order
 }
 
+// Needs are the events that change bills or end orders.
+func (*Profiles) Needs(t events.Type) bool { return mayEnd(t) }
+
 // Apply takes a batch into the profiles.
 func (*Profiles) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	w := profiling{

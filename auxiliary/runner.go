@@ -19,8 +19,8 @@ import (
 // Config is what the runner works with.
 type Config struct {
 	Pool *pgxpool.Pool // the auxiliary database
-	// NewFollower opens a reader of the log for a system, behind a position whose digest is given.
-	NewFollower func(system string, after int64, digest [32]byte) Source
+	// NewFollower opens a reader of the log for a system, or for those that go together, behind a position whose digest is given.
+	NewFollower func(name string, after int64, digest [32]byte) Source
 	Systems     []System
 	// End gives the last position there is, to tell how far behind a system is; nil: that is not told.
 	End     func(ctx context.Context) (int64, error)
@@ -35,7 +35,7 @@ type Config struct {
 
 // Pace holds the runner's limits and waits.
 type Pace struct {
-	Batch       int           // events a transaction: 500
+	Batch       int           // events a transaction at most: 2,000
 	Linger      time.Duration // after a batch that was not full, so that the next is worth its commit: 40 ms
 	Retry       Backoff       // while the database is away: 100 ms to 5 s
 	StoppedWait time.Duration // before a stopped system tries its event again: 30 s
@@ -86,7 +86,7 @@ func (p Pace) over(other Pace) Pace {
 
 func (p Pace) withDefaults() Pace {
 	return p.over(Pace{
-		Batch: 500, Linger: 40 * time.Millisecond, Retry: Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second},
+		Batch: 2000, Linger: 40 * time.Millisecond, Retry: Backoff{First: 100 * time.Millisecond, Most: 5 * time.Second},
 		StoppedWait: 30 * time.Second, Senders: 4, InHand: 32, Attempts: 16, Resend: Backoff{First: time.Second, Most: time.Hour},
 		TargetRetry: Backoff{First: time.Second, Most: 30 * time.Second}, Claim: time.Minute, Look: time.Second,
 	})
@@ -104,10 +104,11 @@ func (p Pace) breath(took time.Duration, behind bool) time.Duration {
 	return max(p.Linger, min(3*took, longestBreath))
 }
 
-// Runner runs the systems, each by itself.
+// Runner runs the systems: together where they stand at the same position, each by itself where they do not.
 type Runner struct {
 	cfg     Config
 	metrics *metrics
+	convoy  *convoy
 	workers []*worker
 	senders []*sender
 	end     atomic.Int64 // the last position there is, as of a second ago; -1: not known
@@ -125,14 +126,14 @@ func New(cfg Config) (*Runner, error) {
 		faults = append(faults, err)
 	}
 	names := map[string]bool{}
-	r := &Runner{cfg: cfg, metrics: m}
+	r := &Runner{cfg: cfg, metrics: m, convoy: newConvoy(&cfg)}
 	r.end.Store(-1)
 	for _, system := range cfg.Systems {
 		if names[system.Name()] {
 			faults = append(faults, fmt.Errorf("two systems are called %q", system.Name()))
 		}
 		names[system.Name()] = true
-		w := &worker{cfg: &cfg, system: system, metrics: m, wake: func() {}}
+		w := &worker{cfg: &cfg, system: system, metrics: m, convoy: r.convoy, needless: needless(system), wake: func() {}}
 		w.state.Name = system.Name()
 		if outward, ok := system.(Outward); ok {
 			own := sendersOf(&cfg, outward, m)
@@ -189,6 +190,7 @@ func (r *Runner) Name() string { return "auxiliary" }
 // Run runs all systems until ctx ends, then waits for transactions and sendings under way.
 func (r *Runner) Run(ctx context.Context) error {
 	var all sync.WaitGroup
+	all.Go(func() { r.convoy.run(ctx) })
 	for _, w := range r.workers {
 		all.Go(func() { w.run(ctx) })
 	}

@@ -224,12 +224,15 @@ type picky struct {
 	at     int64
 	how    func() error
 	healed atomic.Bool
-	seen   []int64 // under the lock of its checkpoint
+	seen   []int64 // what was committed; the last batch may not be yet
 }
 
 func (s *picky) Name() string { return s.name }
 
-func (s *picky) Apply(_ context.Context, _ pgx.Tx, batch Batch) error {
+func (s *picky) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
+	if err := s.takeBack(ctx, tx, batch); err != nil {
+		return err
+	}
 	for _, e := range batch.Events {
 		if e.Position == s.at && !s.healed.Load() {
 			return s.how()
@@ -237,6 +240,18 @@ func (s *picky) Apply(_ context.Context, _ pgx.Tx, batch Batch) error {
 	}
 	for _, e := range batch.Events {
 		s.seen = append(s.seen, e.Position)
+	}
+	return nil
+}
+
+// takeBack forgets what was seen in a transaction that was not committed, because of another system in it.
+func (s *picky) takeBack(ctx context.Context, tx pgx.Tx, batch Batch) error {
+	var at int64
+	if err := tx.QueryRow(ctx, `SELECT position FROM checkpoints WHERE system = $1`, s.name).Scan(&at); err != nil {
+		return err
+	}
+	for n := len(s.seen); batch.QuietTo == 0 && n > 0 && s.seen[n-1] > at; n-- {
+		s.seen = s.seen[:n-1]
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/orderstore/orderstore/events"
 )
 
 // StockName is the system that counts what is on hand, reserved and free of each SKU.
@@ -30,6 +32,15 @@ func (s *Stock) Beside(ctx context.Context) {
 
 // Name is the system's name.
 func (*Stock) Name() string { return StockName }
+
+// Needs are the events that move goods or end orders, and what is told of products and vendors.
+func (*Stock) Needs(t events.Type) bool {
+	switch t {
+	case events.StockAdjusted, events.ProductChanged, events.VendorChanged:
+		return true
+	}
+	return mayEnd(t)
+}
 
 // Apply folds a batch in memory, so that an SKU that many orders move is written once.
 func (*Stock) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {

@@ -20,7 +20,8 @@ type System interface {
 	// Name is the key of its position, records and effects.
 	Name() string
 	// Apply writes what a batch changes in the system's own tables and queues its outside effects, in the transaction that
-	// moves its position. An error that is not the database's stops the system at the event.
+	// moves its position, and maybe those of others. It may be called again where that was not committed, and must leave the
+	// events as they are. An error that is not the database's stops the system at the event.
 	Apply(ctx context.Context, tx pgx.Tx, batch Batch) error
 	// Reset removes what Apply wrote, so that it can be computed again. It leaves the outbox alone.
 	Reset(ctx context.Context, tx pgx.Tx) error

@@ -23,30 +23,20 @@ type worker struct {
 	cfg     *Config
 	system  System
 	metrics *metrics
+	convoy  *convoy
 	wake    func()        // tells the system's sender that effects may have been queued
 	waiting func() Status // the sender's part of the status; nil where there is none
 
 	tip stream.Tip // the last position whose transaction is committed
 
-	control int64          // what people had asked for when the system began to follow
-	skipped map[int64]bool // events that it goes past
+	control  int64                // what people had asked for when the system began to follow
+	skipped  map[int64]bool       // events that it goes past
+	needless map[events.Type]bool // that it has nothing to do with
+	alone    int64                // before it has reached this position it does not go with the others
 
 	mu    sync.Mutex
 	state Status
 }
-
-// stopError says at which event the system cannot go on.
-type stopError struct {
-	position int64
-	typ      events.Type
-	cause    error
-}
-
-func (e *stopError) Error() string {
-	return fmt.Sprintf("event %d (%s): %s", e.position, e.typ, e.cause)
-}
-
-func (e *stopError) Unwrap() error { return e.cause }
 
 func (w *worker) run(ctx context.Context) {
 	var beating sync.WaitGroup
@@ -128,6 +118,9 @@ func (w *worker) follow(ctx context.Context) error {
 			return err
 		}
 	}
+	if w.control != cp.control {
+		w.alone = 0 // what it could not apply may be behind it, or left out
+	}
 	w.control = cp.control
 	if w.skipped, err = skippedEvents(ctx, w.cfg.Pool, w.system.Name()); err != nil {
 		return err
@@ -149,17 +142,40 @@ func (w *worker) follow(ctx context.Context) error {
 	return err
 }
 
-func (w *worker) readOn(ctx context.Context, cp checkpoint) error {
-	source := w.cfg.NewFollower(w.system.Name(), cp.position, cp.digest)
+// readOn goes along the log, with the others where it can.
+func (w *worker) readOn(ctx context.Context, at checkpoint) error {
+	for {
+		if w.convoy.near(at.position) && at.position >= w.alone {
+			var down setDown
+			if at, down = w.convoy.ride(ctx, w, at); down.err != nil {
+				return down.err
+			}
+			w.alone = max(w.alone, down.alone)
+			continue
+		}
+		var err error
+		if at, err = w.goAlone(ctx, at); err != nil {
+			return err
+		}
+	}
+}
+
+// goAlone reads on with a follower of its own until the system can go with the others.
+func (w *worker) goAlone(ctx context.Context, at checkpoint) (checkpoint, error) {
+	source := w.cfg.NewFollower(w.system.Name(), at.position, at.digest)
 	defer source.Close()
+	m := &member{w: w, at: at}
 	for {
 		records, err := source.Next(ctx, w.cfg.Pace.Batch)
 		if err != nil {
-			return fmt.Errorf("read on after %d: %w", cp.position, err)
+			return m.at, fmt.Errorf("read on after %d: %w", m.at.position, err)
 		}
 		began := time.Now()
-		if cp, err = w.take(ctx, cp, records); err != nil {
-			return err
+		if err := w.take(ctx, m, records); err != nil {
+			return m.at, err
+		}
+		if m.at.position >= w.alone && w.convoy.near(m.at.position) {
+			return m.at, nil
 		}
 		pause(ctx, w.cfg.Pace.breath(time.Since(began), len(records) == w.cfg.Pace.Batch))
 	}
@@ -177,19 +193,22 @@ func (w *worker) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
-// take applies records. Where the batch fails for its content it goes event by event, so that the system stands exactly at
-// the one that it cannot apply.
-func (w *worker) take(ctx context.Context, cp checkpoint, records []stream.Record) (checkpoint, error) {
-	next, err := w.apply(ctx, cp, records)
+// take applies records. Where the batch fails for its content it is halved, so that the system stands exactly at the event that it
+// cannot apply.
+func (w *worker) take(ctx context.Context, m *member, records []stream.Record) error {
+	err := together(ctx, w.cfg, lockCheckpoint, []*member{m}, newReading(records))
 	if err == nil || len(records) == 1 || !contentFault(err) || ctx.Err() != nil {
-		return next, err
-	}
-	for i := range records {
-		if cp, err = w.apply(ctx, cp, records[i:i+1]); err != nil {
-			return cp, err
+		var b *blame
+		if errors.As(err, &b) {
+			return b.err
 		}
+		return err
 	}
-	return cp, nil
+	half := len(records) / 2
+	if err := w.take(ctx, m, records[:half]); err != nil {
+		return err
+	}
+	return w.take(ctx, m, records[half:])
 }
 
 // contentFault tells whether trying the same again cannot help.
@@ -201,66 +220,6 @@ func databaseAway(err error) bool {
 	_, noConnection := errors.AsType[*pgconn.ConnectError](err)
 	return noConnection || postgres.IsUnavailable(err) || errors.Is(err, postgres.ErrOutcomeUnknown) ||
 		postgres.IsSerializationFailure(err)
-}
-
-// read decodes an event, unless this process has appended it and still has it.
-func read(r *stream.Record) (events.Event, error) {
-	if own, ok := r.Fact.(*events.Appended); ok {
-		return *own.Event, nil
-	}
-	return events.Decode(r.Position, r.Body)
-}
-
-// apply does one transaction and gives the position after it.
-func (w *worker) apply(ctx context.Context, cp checkpoint, records []stream.Record) (checkpoint, error) {
-	name, last := w.system.Name(), &records[len(records)-1]
-	batch := Batch{Events: make([]events.Event, 0, len(records)), QuietTo: cp.quietTo, Now: w.cfg.Clock().UTC()}
-	for i := range records {
-		if w.skipped[records[i].Position] {
-			continue
-		}
-		e, err := read(&records[i])
-		if err != nil {
-			return cp, &stopError{position: records[i].Position, typ: e.Type, cause: err}
-		}
-		batch.Events = append(batch.Events, e)
-	}
-	next := checkpoint{position: last.Position, digest: last.Digest, control: cp.control}
-	err := postgres.InTx(ctx, w.cfg.Pool, func(tx pgx.Tx) error {
-		locked, err := lockCheckpoint(ctx, tx, name, cp)
-		if err != nil {
-			return err
-		}
-		batch.QuietTo, next.quietTo = locked.quietTo, locked.quietTo
-		if len(batch.Events) == 0 {
-			return moveCheckpoint(ctx, tx, name, next.position, next.digest)
-		}
-		if err := guard(func() error { return w.system.Apply(ctx, tx, batch) }); err != nil {
-			return err
-		}
-		return moveCheckpoint(ctx, tx, name, next.position, next.digest)
-	})
-	if err != nil {
-		if contentFault(err) && len(batch.Events) > 0 {
-			err = &stopError{position: batch.Events[0].Position, typ: batch.Events[0].Type, cause: err}
-		}
-		return cp, err
-	}
-	w.metrics.moved(name, next.position, len(records))
-	w.note(func(s *Status) { s.Position, s.Stopped, s.Waiting = next.position, "", "" })
-	w.tip.Set(next.position)
-	w.wake()
-	return next, nil
-}
-
-// guard keeps one system's panic from ending the others.
-func guard(do func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
-		}
-	}()
-	return do()
 }
 
 func (w *worker) note(change func(*Status)) {
