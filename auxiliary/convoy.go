@@ -25,8 +25,12 @@ type convoy struct {
 
 const nowhere = -1
 
-// joinWithin bounds how long the others wait for a system that lacks less than a batch to be where they are.
-const joinWithin = time.Second
+const (
+	// A system that is no more batches away is waited for, or waits.
+	nearBatches = 2
+	// How long the others wait at most for what it lacks to be read.
+	joinWithin = time.Second
+)
 
 // convoyName is the convoy's in log lines.
 const convoyName = "auxiliary systems"
@@ -40,7 +44,7 @@ func newConvoy(cfg *Config) *convoy {
 // near tells whether a system at a position may go with the convoy.
 func (c *convoy) near(position int64) bool {
 	at := c.position.Load()
-	return at == nowhere || max(at-position, position-at) <= int64(c.cfg.Pace.Batch)
+	return at == nowhere || max(at-position, position-at) <= nearBatches*int64(c.cfg.Pace.Batch)
 }
 
 // ride takes a system along until it is set down or ctx ends, and gives where it is then. An error means that its stored position has
@@ -72,12 +76,33 @@ func (c *convoy) run(ctx context.Context) {
 		case m := <-c.boarding:
 			c.here, c.members = m.at, []*member{m}
 			c.position.Store(c.here.position)
-			err := c.travel(ctx)
+			err := c.gather(ctx, c.cfg.Pace.Linger)
+			if err == nil {
+				err = c.travel(ctx)
+			}
 			c.position.Store(nowhere)
 			for _, m := range append(c.members, c.ahead...) {
 				m.down <- setDown{err: err}
 			}
 			c.members, c.ahead = nil, nil
+		}
+	}
+}
+
+// gather lets systems on and off for a while.
+func (c *convoy) gather(ctx context.Context, d time.Duration) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case m := <-c.boarding:
+			c.board(ctx, m)
+		case m := <-c.leaving:
+			c.leave(m)
+		case <-over.C:
+			return nil
 		}
 	}
 }
@@ -103,7 +128,7 @@ func (c *convoy) travel(ctx context.Context) error {
 		case <-ctx.Done():
 			err = ctx.Err()
 		case m := <-c.boarding:
-			err = c.board(ctx, m)
+			c.board(ctx, m)
 		case m := <-c.leaving:
 			c.leave(m)
 		case <-in.arrived:
@@ -122,22 +147,21 @@ func (c *convoy) leave(m *member) {
 }
 
 // board takes a system along: at once, when the convoy has reached it, or after what it lacks.
-func (c *convoy) board(ctx context.Context, m *member) error {
+func (c *convoy) board(ctx context.Context, m *member) {
 	switch gap := m.at.position - c.here.position; {
 	case !c.near(m.at.position):
 		m.down <- setDown{alone: m.at.position + 1}
-		return nil
+		return
 	case gap > 0:
 		c.ahead = append(c.ahead, m)
-		return nil
+		return
 	case gap < 0:
 		if down := c.catchUp(ctx, m); down != nil {
 			m.down <- *down
-			return nil
+			return
 		}
 	}
 	c.join(m)
-	return nil
 }
 
 // join takes a system along that is where the convoy is. One that comes from another log finds that out alone.
@@ -149,14 +173,14 @@ func (c *convoy) join(m *member) {
 	c.members = append(c.members, m)
 }
 
-// catchUp gives a system what it lacks, which is a batch at most. The others wait for that.
+// catchUp gives a system what it lacks. The others wait for that.
 func (c *convoy) catchUp(ctx context.Context, m *member) *setDown {
 	source := c.cfg.NewFollower(m.w.system.Name(), m.at.position, m.at.digest)
 	defer source.Close()
 	within, cancel := context.WithTimeout(ctx, joinWithin)
 	defer cancel()
 	for m.at.position < c.here.position {
-		records, err := source.Next(within, int(c.here.position-m.at.position))
+		records, err := source.Next(within, int(min(c.here.position-m.at.position, int64(c.cfg.Pace.Batch))))
 		if err != nil && ctx.Err() == nil && within.Err() != nil {
 			return &setDown{alone: m.at.position + 1}
 		}
@@ -199,8 +223,7 @@ func (c *convoy) drain(ctx context.Context, in *intake) error {
 		err := together(ctx, c.cfg, lockCheckpoints, c.members, r)
 		if err == nil {
 			c.arrived(checkpoint{position: last.Position, digest: last.Digest})
-			pause(ctx, c.cfg.Pace.breath(time.Since(began), len(records) == c.cfg.Pace.Batch))
-			return nil
+			return c.gather(ctx, c.cfg.Pace.breath(time.Since(began), len(records) == c.cfg.Pace.Batch))
 		}
 		var b *blame
 		if !errors.As(err, &b) || ctx.Err() != nil {

@@ -40,6 +40,7 @@ type Pace struct {
 	Retry       Backoff       // while the database is away: 100 ms to 5 s
 	StoppedWait time.Duration // before a stopped system tries its event again: 30 s
 	Senders     int           // effects made at a time: 4
+	Rest        int           // after making effects, so many times what they took: 0
 	InHand      int           // effects claimed and not yet settled: 32; at least the senders
 	Attempts    int           // after which an effect is parked: 16, which takes about five hours
 	Resend      Backoff       // between attempts of one effect: 1 s to 1 h
@@ -66,6 +67,7 @@ func (b Backoff) after(failures int) time.Duration {
 func (p Pace) over(other Pace) Pace {
 	for have, n := range map[*int]int{
 		&p.Batch: other.Batch, &p.Senders: other.Senders, &p.InHand: other.InHand, &p.Attempts: other.Attempts,
+		&p.Rest: other.Rest,
 	} {
 		if *have == 0 {
 			*have = n

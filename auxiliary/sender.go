@@ -132,14 +132,24 @@ func (s *sender) take(ctx context.Context, limit int) bool {
 // send makes effects one after the other. What was claimed for too long, or was not begun when ctx ended or the target went
 // away, is given back.
 func (s *sender) send(ctx context.Context) {
+	var worked time.Duration
 	for j := range s.jobs {
 		if ctx.Err() != nil || time.Since(j.claimed) > s.cfg.Pace.Claim/3 || s.hopeless() {
 			s.made <- outcome{effect: j.effect, state: stateQueued, untried: true}
 			continue
 		}
+		began := time.Now()
 		s.made <- s.attempt(ctx, j.effect)
+		worked += time.Since(began)
+		if rest := time.Duration(s.cfg.Pace.Rest) * worked; rest >= shortestRest {
+			pause(ctx, min(rest, longestBreath))
+			worked = 0
+		}
 	}
 }
+
+// shortestRest is worth setting a timer.
+const shortestRest = 5 * time.Millisecond
 
 // hopeless tells whether the target is away and this is not the one effect that is to find out whether it is back.
 func (s *sender) hopeless() bool {

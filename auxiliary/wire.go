@@ -60,10 +60,10 @@ func (c MailConfig) Validate() error {
 var errNowhere = errors.New("notices have nowhere to go: give a mail folder or an SMTP URL")
 
 // folderPace is for mails that become files. They are written at once, so many are taken in hand for one commit; and a second
-// writer only writes over the first, so after a crash nobody has to wait for as long as a mail server may take. One writer is
-// enough, and leaves the other processors to the orders.
+// writer only writes over the first, so after a crash nobody has to wait for as long as a mail server may take. Making a file is
+// the processor's work: one writer that rests two thirds of its time leaves the rest to the orders.
 func folderPace() Pace {
-	return Pace{Senders: 1, InHand: 256, Claim: 5 * time.Second, Linger: 100 * time.Millisecond}
+	return Pace{Senders: 1, Rest: 2, InHand: 256, Claim: 5 * time.Second, Linger: 100 * time.Millisecond}
 }
 
 func (c MailConfig) target() (Target, Pace, error) {
