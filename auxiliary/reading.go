@@ -1,6 +1,7 @@
 package auxiliary
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/orderstore/orderstore/events"
@@ -28,8 +29,8 @@ func needless(system System) map[events.Type]bool {
 	return without
 }
 
-// mayEnd tells whether an event may say that an order came to its end or came back, by its payload or by the statuses that any event
-// of an order may carry. After the others of a task it is in hand, and so the order goes on.
+// mayEnd tells whether events of a type may say that an order came to its end. After the others of a task it is in hand, and so the
+// order goes on.
 func mayEnd(t events.Type) bool {
 	switch t {
 	case events.TaskOffered, events.TaskAccepted, events.TaskHeld, events.TaskResumed:
@@ -45,16 +46,22 @@ type reading struct {
 }
 
 type fact struct {
-	typ   events.Type // as the subject tells
+	typ   events.Type // as the subject tells; empty: of whatever type, it tells what became of the order's goods
 	event events.Event
 	err   error
 	done  bool // decoded, or tried
 }
 
+// standing is in the bytes of an event by which an order's fulfillment status changed, as when all of it has come back. An event of any
+// type may.
+const standing = `"fulfillment_status":`
+
 func newReading(records []stream.Record) *reading {
 	r := &reading{records: records, facts: make([]fact, len(records))}
 	for i := range records {
-		r.facts[i].typ = typeOf(records[i].Subject)
+		if !bytes.Contains(records[i].Body, []byte(standing)) {
+			r.facts[i].typ = typeOf(records[i].Subject)
+		}
 	}
 	return r
 }

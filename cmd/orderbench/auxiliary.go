@@ -89,6 +89,9 @@ func (o *auxiliaryBench) all(ctx context.Context, s *session, t *target) error {
 	return faults(runs)
 }
 
+// eventsAnOrder are what an order leaves that nobody handles: that it was placed, and offered.
+const eventsAnOrder = 2
+
 func (o *auxiliaryBench) intake(ctx context.Context, t *target, name string) (*report.Run, error) {
 	sender, err := t.sender(o.connections)
 	if err != nil {
@@ -101,7 +104,7 @@ func (o *auxiliaryBench) intake(ctx context.Context, t *target, name string) (*r
 	phases := load.Phases{Warm: o.warm, Measure: o.measure, Measuring: meter.restart}
 	got := load.Closed(ctx, o.connections, phases, &atomic.Int64{}, submissions(sender, load.NewMix(o.seed, t.reference(), "")))
 	run := report.FromOutcome(fmt.Sprintf("intake %s, %d connections, %s", name, o.connections, seconds(got.Took)), got, "sent -> answer")
-	run.Events = run.Rate * 2
+	run.Events = run.Rate * eventsAnOrder
 	return run, meter.settle(ctx, run)
 }
 
@@ -115,6 +118,11 @@ func (o *auxiliaryBench) beside(ctx context.Context, t *target) (*report.Run, er
 	if _, err := aux.level(ctx, t); err != nil {
 		return nil, err
 	}
+	from := aux.position
+	worked, err := load.StartMeter(aux.cmd.Process.Pid, 0)
+	if err != nil {
+		return nil, err
+	}
 	run, err := o.intake(ctx, t, "with orderaux")
 	if err != nil {
 		return nil, err
@@ -123,15 +131,23 @@ func (o *auxiliaryBench) beside(ctx context.Context, t *target) (*report.Run, er
 	if err != nil {
 		return nil, err
 	}
+	used, err := worked.Stop()
+	if err != nil {
+		return nil, err
+	}
 	run.Notes = append(run.Notes, fmt.Sprintf("the auxiliary systems were level with the log %s later", seconds(after)))
+	if orders := (aux.position - from) / eventsAnOrder; used != nil && orders > 0 {
+		run.Notes = append(run.Notes, fmt.Sprintf("orderaux %.0f µs of processor time an order, until then", used.Service/float64(orders)*1e6))
+	}
 	return run, nil
 }
 
 // systems is an orderaux that this program started.
 type systems struct {
-	cmd   *exec.Cmd
-	mail  string
-	ended chan error
+	cmd      *exec.Cmd
+	mail     string
+	ended    chan error
+	position int64 // of the log, when they were last level with it
 }
 
 // startSystems starts the orderaux that lies beside this program, or else the one in PATH, on the target's stores.
@@ -175,6 +191,7 @@ func (s *systems) level(ctx context.Context, t *target) (time.Duration, error) {
 		behind := int64(0)
 		for _, system := range found {
 			behind = max(behind, system.Lag, system.Queued)
+			s.position = system.Position
 		}
 		if len(found) > 0 && behind == 0 {
 			return time.Since(began), nil
