@@ -38,9 +38,15 @@ type config struct {
 	WebhookAllowedNetworks []string `env:"WEBHOOK_ALLOWED_NETWORKS"`
 	WebhookAllowHTTP       bool     `env:"WEBHOOK_ALLOW_HTTP"`
 
+	// Nice is how far this process stands back for others on the same machine, 0 to 19: see setpriority(2). Orders come first.
+	Nice int `env:"NICE" envDefault:"10"`
+
 	LogLevel  string `env:"LOG_LEVEL"`  // info
 	LogFormat string `env:"LOG_FORMAT"` // json
 }
+
+// mostNice is the lowest priority there is.
+const mostNice = 19
 
 func readConfig() (config, error) {
 	cfg, err := env.ParseAsWithOptions[config](env.Options{Prefix: "ORDERSTORE_"})
@@ -70,6 +76,9 @@ func (c *config) Validate() error {
 		if c.ReplenishmentEvery < auxiliary.ShortestRun {
 			faults = append(faults, fmt.Errorf("ORDERSTORE_REPLENISHMENT_EVERY is less than %v", auxiliary.ShortestRun))
 		}
+	}
+	if c.Nice < 0 || c.Nice > mostNice {
+		faults = append(faults, fmt.Errorf("ORDERSTORE_NICE is not from 0 to %d", mostNice))
 	}
 	if err := c.mail().Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))

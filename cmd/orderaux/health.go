@@ -13,12 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/orderstore/orderstore/auxiliary"
+	"github.com/orderstore/orderstore/internal/telemetry"
 )
 
 // probeWithin bounds each question that readiness asks.
 const probeWithin = 2 * time.Second
 
-// healthServer answers /healthz, /readyz and /metrics.
+// healthServer answers /healthz, /readyz, /metrics and /debug/pprof/.
 type healthServer struct {
 	listener net.Listener
 	http     *http.Server
@@ -35,8 +36,9 @@ func newHealthServer(ctx context.Context, addr string, registry *prometheus.Regi
 	})
 	mux.HandleFunc("GET /readyz", p.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	telemetry.Debug(mux)
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 2 * time.Minute,
 		IdleTimeout: 2 * time.Minute,
 	}
 	return &healthServer{listener: listener, http: server}, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -17,7 +18,20 @@ var version = "dev"
 
 func main() { os.Exit(run()) }
 
+// gcPercent lets the heap grow to five times what is alive before it is collected: what is alive is small, and what is not comes
+// and goes with each batch.
+const gcPercent = 400
+
+// memoryLimit, in bytes, is where that ends: near it the heap is collected as often as it takes.
+const memoryLimit = 256 << 20
+
 func run() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first signal drains, the second ends the process.

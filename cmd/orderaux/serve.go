@@ -44,6 +44,9 @@ func serve(ctx context.Context, cfg config) error {
 		return err
 	}
 	slog.SetDefault(log)
+	if err := lowerPriority(cfg.Nice); err != nil {
+		log.WarnContext(ctx, "the priority stays as it is (ORDERSTORE_NICE)", "cause", err)
+	}
 	p := &process{log: log}
 	defer p.close()
 	if err := p.open(ctx, cfg); err != nil {
