@@ -223,7 +223,7 @@ func (c *convoy) drain(ctx context.Context, in *intake) error {
 		err := together(ctx, c.cfg, lockCheckpoints, c.members, r)
 		if err == nil {
 			c.arrived(checkpoint{position: last.Position, digest: last.Digest})
-			return c.gather(ctx, c.cfg.Pace.breath(time.Since(began), len(records) == c.cfg.Pace.Batch))
+			return c.gather(ctx, c.cfg.breath(time.Since(began), len(records) == c.cfg.Pace.Batch))
 		}
 		var b *blame
 		if !errors.As(err, &b) || ctx.Err() != nil {

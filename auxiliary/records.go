@@ -2,7 +2,6 @@ package auxiliary
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -47,34 +46,45 @@ const selectRecord = `
 SELECT kind, revision, schema_version, payload, position, updated_at
 FROM records WHERE order_id = $1 AND system = $2 AND record_id = $3`
 
-// put stores a record and gives it as it is stored; created says that it was not there before. A revision that is not above the
-// stored one is fault.StaleRevision, unless it is the stored one with the same content.
+// put stores a record, in one round trip, and gives it as it is stored; created says that it was not there before. A revision that is
+// not above the stored one is fault.StaleRevision, unless it is the stored one with the same content.
 func put(ctx context.Context, pool *pgxpool.Pool, r Record) (stored Record, created bool, err error) {
-	err = postgres.InTx(ctx, pool, func(tx pgx.Tx) error {
-		stored = r
-		err := tx.QueryRow(ctx, putRecord, r.OrderID, r.System, r.RecordID, r.tenant, r.Kind, r.Revision, r.SchemaVersion,
-			[]byte(r.Payload), r.Position, r.UpdatedAt).Scan(&created, &stored.Position)
-		if !errors.Is(err, pgx.ErrNoRows) {
-			return err
-		}
-		created = false
-		var payload []byte
-		err = tx.QueryRow(ctx, selectRecord, r.OrderID, r.System, r.RecordID).Scan(&stored.Kind, &stored.Revision,
-			&stored.SchemaVersion, &payload, &stored.Position, &stored.UpdatedAt)
-		stored.Payload = payload
-		if err != nil {
-			return err
-		}
-		if stored.Revision == r.Revision && sameContent(&stored, &r) {
+	stored = r
+	taken := false
+	batch := &pgx.Batch{}
+	batch.Queue(putRecord, r.OrderID, r.System, r.RecordID, r.tenant, r.Kind, r.Revision, r.SchemaVersion,
+		[]byte(r.Payload), r.Position, r.UpdatedAt).Query(func(rows pgx.Rows) error {
+		_, err := pgx.ForEachRow(rows, []any{&created, &stored.Position}, func() error {
+			taken = true
 			return nil
-		}
-		return fault.New(fault.StaleRevision, "revision %d is stored, a change needs a higher one", stored.Revision).
-			With("revision", stored.Revision)
+		})
+		return err
 	})
-	if err != nil {
+	if err := postgres.CommitBatch(ctx, pool, batch); err != nil {
 		return Record{}, false, fmt.Errorf("store record: %w", err)
 	}
-	return stored, created, nil
+	if taken {
+		return stored, created, nil
+	}
+	stored, err = sameRecord(ctx, pool, r)
+	return stored, false, err
+}
+
+// sameRecord gives the record that kept another one out, if the two say the same. Revisions only grow, so that a change meanwhile makes
+// no refusal wrong.
+func sameRecord(ctx context.Context, pool *pgxpool.Pool, r Record) (Record, error) {
+	stored := r
+	var payload []byte
+	err := pool.QueryRow(ctx, selectRecord, r.OrderID, r.System, r.RecordID).Scan(&stored.Kind, &stored.Revision,
+		&stored.SchemaVersion, &payload, &stored.Position, &stored.UpdatedAt)
+	if err != nil {
+		return Record{}, fmt.Errorf("read record: %w", err)
+	}
+	if stored.Payload = payload; stored.Revision == r.Revision && sameContent(&stored, &r) {
+		return stored, nil
+	}
+	return Record{}, fault.New(fault.StaleRevision, "revision %d is stored, a change needs a higher one", stored.Revision).
+		With("revision", stored.Revision)
 }
 
 func sameContent(a, b *Record) bool {

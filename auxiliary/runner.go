@@ -22,6 +22,8 @@ type Config struct {
 	// NewFollower opens a reader of the log for a system, or for those that go together, behind a position whose digest is given.
 	NewFollower func(name string, after int64, digest [32]byte) Source
 	Systems     []System
+	// Busy tells whether others wait for this machine's processors; nil: nobody does.
+	Busy func() bool
 	// End gives the last position there is, to tell how far behind a system is; nil: that is not told.
 	End     func(ctx context.Context) (int64, error)
 	Logger  *slog.Logger
@@ -40,7 +42,7 @@ type Pace struct {
 	Retry       Backoff       // while the database is away: 100 ms to 5 s
 	StoppedWait time.Duration // before a stopped system tries its event again: 30 s
 	Senders     int           // effects made at a time: 4
-	Rest        int           // after making effects, so many times what they took: 0
+	Rest        int           // after making effects, so many times what they took, while others wait for the machine: 0
 	InHand      int           // effects claimed and not yet settled: 32; at least the senders
 	Attempts    int           // after which an effect is parked: 16, which takes about five hours
 	Resend      Backoff       // between attempts of one effect: 1 s to 1 h
@@ -94,16 +96,23 @@ func (p Pace) withDefaults() Pace {
 	})
 }
 
-// longestBreath bounds what a busy machine adds to how late a system is.
-const longestBreath = 200 * time.Millisecond
+const (
+	// longestBreath bounds what a busy machine adds to how late a system is.
+	longestBreath = time.Second
+	// busyRest is how many times what it took a system leaves the machine to others, while they wait for it.
+	busyRest = 4
+)
 
-// breath is how long to leave the machine to others after work that took so long. Work takes longer where the processors have more
-// to do: then orders come first, and a system makes up for it in larger batches. One that is far behind waits less.
-func (p Pace) breath(took time.Duration, behind bool) time.Duration {
-	if behind {
-		return min(took, longestBreath)
+// breath is how long to leave the machine to others after work that took so long. Where they wait for its processors orders come first,
+// and a system makes up for it in larger batches and when they no longer do. One that has a backlog waits for nothing else.
+func (c *Config) breath(took time.Duration, behind bool) time.Duration {
+	switch {
+	case c.Busy():
+		return max(c.Pace.Linger, min(busyRest*took, longestBreath))
+	case behind:
+		return 0
 	}
-	return max(p.Linger, min(3*took, longestBreath))
+	return c.Pace.Linger
 }
 
 // Runner runs the systems: together where they stand at the same position, each by itself where they do not.
@@ -123,6 +132,9 @@ func New(cfg Config) (*Runner, error) {
 		faults = append(faults, errors.New("pool, follower, logger, clock and a system are needed"))
 	}
 	cfg.Pace = cfg.Pace.withDefaults()
+	if cfg.Busy == nil {
+		cfg.Busy = func() bool { return false }
+	}
 	m, err := newMetrics(cfg.Metrics)
 	if err != nil {
 		faults = append(faults, err)

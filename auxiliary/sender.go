@@ -142,14 +142,20 @@ func (s *sender) send(ctx context.Context) {
 		s.made <- s.attempt(ctx, j.effect)
 		worked += time.Since(began)
 		if rest := time.Duration(s.cfg.Pace.Rest) * worked; rest >= shortestRest {
-			pause(ctx, min(rest, longestBreath))
+			if s.cfg.Busy() {
+				pause(ctx, min(rest, longestBreath))
+			}
 			worked = 0
 		}
 	}
 }
 
-// shortestRest is worth setting a timer.
-const shortestRest = 5 * time.Millisecond
+const (
+	// shortestRest is worth setting a timer.
+	shortestRest = 5 * time.Millisecond
+	// settleBreath bounds the wait for more outcomes to write down at once.
+	settleBreath = 200 * time.Millisecond
+)
 
 // hopeless tells whether the target is away and this is not the one effect that is to find out whether it is back.
 func (s *sender) hopeless() bool {
@@ -229,7 +235,7 @@ func (s *sender) settle(ctx context.Context) {
 		slices.SortFunc(outcomes, func(a, b outcome) int { return cmp.Compare(a.effect.Position, b.effect.Position) })
 		began := time.Now()
 		s.write(ctx, outcomes)
-		pause(ctx, min(3*time.Since(began), longestBreath))
+		pause(ctx, min(3*time.Since(began), settleBreath))
 		s.mu.Lock()
 		s.inHand -= len(outcomes)
 		s.mu.Unlock()

@@ -26,6 +26,7 @@ type Deps struct {
 	Logger  *slog.Logger
 	Clock   func() time.Time
 	Metrics prometheus.Registerer // nil: none
+	Busy    func() bool           // whether others wait for this machine's processors; nil: nobody does
 
 	Replenishment ReplenishmentConfig
 }
@@ -61,9 +62,9 @@ var errNowhere = errors.New("notices have nowhere to go: give a mail folder or a
 
 // folderPace is for mails that become files. They are written at once, so many are taken in hand for one commit; and a second
 // writer only writes over the first, so after a crash nobody has to wait for as long as a mail server may take. Making a file is
-// the processor's work: one writer that rests two thirds of its time leaves the rest to the orders.
+// the processor's work: where others wait for it, one writer works a tenth of its time.
 func folderPace() Pace {
-	return Pace{Senders: 1, Rest: 2, InHand: 256, Claim: 5 * time.Second, Linger: 100 * time.Millisecond}
+	return Pace{Senders: 1, Rest: 9, InHand: 256, Claim: 5 * time.Second, Linger: 100 * time.Millisecond}
 }
 
 func (c MailConfig) target() (Target, Pace, error) {
@@ -108,7 +109,7 @@ func Wire(deps Deps) (*Runner, error) {
 	}
 	return New(Config{
 		Pool: deps.Pool, Systems: []System{notices, wireStock(deps), NewInvoices(), NewLoyalty(), NewProfiles()}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
-		QuietTo: deps.Mail.QuietTo, Pace: pace, End: deps.end,
+		QuietTo: deps.Mail.QuietTo, Pace: pace, End: deps.end, Busy: deps.Busy,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{
 				JS: deps.JS, Log: deps.Log, Recent: deps.Recent, After: after, Digest: digest, Name: system, Logger: deps.Logger,

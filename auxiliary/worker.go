@@ -177,7 +177,7 @@ func (w *worker) goAlone(ctx context.Context, at checkpoint) (checkpoint, error)
 		if m.at.position >= w.alone && w.convoy.near(m.at.position) {
 			return m.at, nil
 		}
-		pause(ctx, w.cfg.Pace.breath(time.Since(began), len(records) == w.cfg.Pace.Batch))
+		pause(ctx, w.cfg.breath(time.Since(began), len(records) == w.cfg.Pace.Batch))
 	}
 }
 

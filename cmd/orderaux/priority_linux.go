@@ -22,7 +22,7 @@ func lowerPriority(nice int) error {
 		if err != nil {
 			return fmt.Errorf("thread %q: %w", thread.Name(), err)
 		}
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, nice); err != nil && err != syscall.ESRCH { //nolint:errorlint // a bare number
+		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, nice); err != nil && err != syscall.ESRCH {
 			return fmt.Errorf("set priority: %w", err)
 		}
 	}

@@ -15,8 +15,8 @@ const asNice = "ORDERAUX_TEST_NICE"
 
 // Every thread of the process is as nice as wanted, those too that are started later.
 func TestAllThreadsAreNice(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(asNice) == "" {
-		t.Parallel()
 		again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAllThreadsAreNice$") //nolint:gosec // this test
 		again.Env = append(os.Environ(), asNice+"=1")
 		out, err := again.CombinedOutput()

@@ -123,7 +123,7 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	registry := telemetry.NewRegistry()
 	p.runner, err = auxiliary.Wire(auxiliary.Deps{
 		Pool: p.aux, JS: js, Log: orderLog, Logger: p.log, Clock: time.Now, Metrics: registry,
-		Mail: cfg.mail(), Replenishment: replenishment, Hooks: hooks,
+		Mail: cfg.mail(), Replenishment: replenishment, Hooks: hooks, Busy: telemetry.NewPressure().Busy,
 	})
 	if err != nil {
 		return err
