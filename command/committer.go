@@ -36,6 +36,9 @@ type Config struct {
 	Tip    Tip
 	Recent *stream.Recent // given what is committed, for a relay in the same process; nil: nobody is
 	Gate   Gate           // nil: nobody watches the primary
+	// Ahead says how far a copy of the log is, when that holds what follows a position; 0 where it does not. It is asked before the
+	// first round, and when the log's end is before where it was seen. nil: there is no copy.
+	Ahead  func(ctx context.Context, position int64) (last int64, err error)
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -67,6 +70,10 @@ type Committer struct {
 	// that costs nothing as long as this node appends alone, and the whole round when it does not.
 	locked     int
 	collisions atomic.Int64 // rounds that found the head moved
+
+	ahead    func(ctx context.Context, position int64) (int64, error)
+	compared bool                     // no copy was ahead of the log
+	lost     atomic.Pointer[lostTail] // one is
 }
 
 // NewCommitter makes a committer. It does nothing until Run.
@@ -77,7 +84,7 @@ func NewCommitter(cfg Config) *Committer {
 	return &Committer{
 		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
 		cache: newCache(), gate: cfg.Gate, queue: newQueue(time.Now), changed: make(chan struct{}, 1), registry: newRegistry(),
-		others: newOthers(),
+		others: newOthers(), ahead: cfg.Ahead,
 	}
 }
 
@@ -112,6 +119,10 @@ func (c *Committer) commit(ctx context.Context, jobs []*job) {
 			return
 		}
 		c.forget() // read the head again, whatever it was
+		if refused := lostFault(err); refused != nil {
+			deliver(jobs, failAll(jobs, refused))
+			return
+		}
 		switch {
 		case headMoved(err):
 			c.locked = lockedFor
@@ -122,7 +133,7 @@ func (c *Committer) commit(ctx context.Context, jobs []*job) {
 			continue
 		case errors.Is(err, postgres.ErrOutcomeUnknown):
 			unknown = true
-		case !postgres.IsUnavailable(err):
+		case !postgres.IsUnavailable(err) && !errors.Is(err, errCannotCompare):
 			c.isolate(ctx, jobs, err)
 			return
 		}
@@ -344,6 +355,9 @@ func (c *Committer) refresh(ctx context.Context) error {
 	}
 	h, err := c.store.head(ctx)
 	if err != nil {
+		return err
+	}
+	if err := c.whole(ctx, h); err != nil {
 		return err
 	}
 	if h.position < c.head.position {

@@ -57,6 +57,7 @@ func TestAResultOfADelegateIsAppliedOnce(t *testing.T) {
 	w := fixed(t)
 	w.must(t, w.delegate("acme", "wms"))
 	posted := w.post("store", events.OutcomeCompleted)().(*PostResult)
+	posted.Hash[0] = 1
 	r := w.round()
 	_, err := posted.apply(r)
 	require.NoError(t, err)

@@ -15,7 +15,7 @@ import (
 type PostResult struct {
 	onTask
 	Result events.ResultPosted
-	Hash   [sha256.Size]byte // of the result as it was sent
+	Hash   [sha256.Size]byte // of the result as it was sent; zero: not known, see Recover
 }
 
 // seal computes the hash by which a result sent again is told from another one under the same id.
@@ -55,7 +55,7 @@ func (c *PostResult) again(r *round, known [sha256.Size]byte) (reply, error) {
 	if state == nil || state.order.Task(c.TaskID).Provider != c.Provider {
 		return reply{}, noTask()
 	}
-	if known != c.Hash {
+	if known != c.Hash && known != ([sha256.Size]byte{}) {
 		return reply{}, fault.New(fault.ResultConflict, "result %q was posted before with other content", c.Result.ResultID)
 	}
 	return reply{status: http.StatusOK, order: state, task: c.TaskID, replayed: true}, nil

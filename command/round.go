@@ -240,15 +240,20 @@ func (r *round) encode() (*plan, error) {
 		p.to = head{position: e.Position, digest: p.to.digest.Next(e.Position, body)}
 		p.records[i] = record{position: e.Position, subject: e.Subject(), body: body, digest: p.to.digest, fact: events.Appended{Event: e}}
 	}
+	return p, r.encodeOrders(p)
+}
+
+// encodeOrders makes the bytes of the orders that were changed, beside the last event of each.
+func (r *round) encodeOrders(p *plan) error {
 	for _, state := range r.touched {
 		encoded, err := state.order.Encode()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		state.encoded = encoded
 		p.records[state.position-r.from.position-1].fact.Document = encoded
 	}
-	return p, nil
+	return nil
 }
 
 // recent gives the records as the relay copies them.

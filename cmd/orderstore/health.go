@@ -49,6 +49,7 @@ func (n *node) ready(c echo.Context, _ auth.Identity) error {
 	if about(roleCommand) {
 		report("write database", answers(ctx, n.write))
 		report("durability", troubleOf(n.guard.Safe()))
+		report("log", n.committer.Lost())
 	}
 	if n.relay != nil && about(roleRelay) {
 		report("relay", n.relay.Halted())

@@ -55,7 +55,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(
-		serveCommand(), devCommand(), migrateCommand(), verifyCommand(), rebuildCommand(), skipCommand(), natsConfigCommand(),
+		serveCommand(), devCommand(), migrateCommand(), verifyCommand(), rebuildCommand(), recoverCommand(), skipCommand(), natsConfigCommand(),
 	)
 	return root
 }

@@ -142,6 +142,12 @@ func (n *node) open(ctx context.Context) error {
 	if err := n.writable(ctx); err != nil {
 		return err
 	}
+	if n.nats != nil {
+		var err error
+		if n.js, err = jetstream.New(n.nats); err != nil {
+			return fmt.Errorf("jetstream: %w", err)
+		}
+	}
 	n.guard = postgres.NewGuard(postgres.GuardConfig{Pool: n.write, Every: n.cfg.DurabilityEvery, Logger: n.log})
 	if err := n.guard.Look(ctx); err != nil && (n.has(roleCommand) || !errors.Is(err, postgres.ErrUnsafeSettings)) {
 		return err
@@ -184,24 +190,26 @@ func (n *node) startIntake(ctx context.Context) error {
 		return nil
 	}
 	n.committer = command.NewCommitter(command.Config{
-		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log,
+		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log, Ahead: n.ahead(),
 	})
 	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer), command.NewDeadlines(n.committer),
 		command.NewAnnouncer(n.committer))
 	return nil
 }
 
-func (n *node) startRelay(ctx context.Context) error {
-	if n.nats == nil {
+// ahead asks the stream whether it is ahead of the log; nil for a node that was given no broker.
+func (n *node) ahead() func(ctx context.Context, position int64) (int64, error) {
+	if n.js == nil {
 		return nil
 	}
-	var err error
-	if n.js, err = jetstream.New(n.nats); err != nil {
-		return fmt.Errorf("jetstream: %w", err)
-	}
+	return func(ctx context.Context, position int64) (int64, error) { return stream.Ahead(ctx, n.js, position) }
+}
+
+func (n *node) startRelay(ctx context.Context) error {
 	if !n.has(roleRelay) {
 		return nil
 	}
+	var err error
 	limits := stream.Limits{MaxAge: n.cfg.StreamMaxAge, MaxBytes: n.cfg.StreamMaxBytes, Replicas: n.cfg.StreamReplicas}
 	n.relay, err = broadcast.NewRelay(broadcast.RelayConfig{
 		NATS: n.nats, Pool: n.write, Waker: n.logTip, Recent: &n.recent, Gate: n.guard, Limits: limits, Logger: n.log,
