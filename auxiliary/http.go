@@ -18,6 +18,7 @@ import (
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 const (
@@ -38,12 +39,13 @@ type Orders interface {
 type RouteDeps struct {
 	Pool   *pgxpool.Pool // the auxiliary database
 	Orders Orders
+	Guard  *webhook.Guard // says where webhooks may go
 	Now    func() time.Time
 }
 
 // Routes are the routes by which outside systems store their records, and users read what our own systems made.
 func Routes(deps RouteDeps) []httpapi.Route {
-	return slices.Concat(recordRoutes(deps), invoiceRoutes(deps), customerRoutes(deps))
+	return slices.Concat(recordRoutes(deps), invoiceRoutes(deps), customerRoutes(deps), stockWebhookRoutes(deps))
 }
 
 func recordRoutes(deps RouteDeps) []httpapi.Route {

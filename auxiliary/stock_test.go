@@ -139,7 +139,7 @@ func (h *house) wired(every time.Duration, raise RaiseRun) *Runner {
 	system := wireStock(Deps{
 		Pool: h.aux, JS: h.js, Logger: slog.New(slog.DiscardHandler), Clock: noon,
 		Replenishment: ReplenishmentConfig{Every: every, Raise: raise},
-	})
+	}, nil)
 	return h.runner(quick(), system)
 }
 
