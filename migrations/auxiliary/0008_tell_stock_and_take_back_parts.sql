@@ -37,8 +37,8 @@ ALTER TABLE loyalty_points
     ADD COLUMN kept     bigint NOT NULL DEFAULT 0, -- minor units
     ADD COLUMN counts   bigint NOT NULL DEFAULT 0; -- points
 
--- What came back in part has changed none of these until now: they are computed again from the log.
-UPDATE checkpoints SET rebuild = true, control = control + 1 WHERE system IN ('invoice', 'loyalty', 'profile');
+-- What came back in part has changed none of these until now: they are computed again from the log. Nobody is told of it afterwards.
+UPDATE checkpoints SET rebuild = true, control = control + 1 WHERE system IN ('invoice', 'loyalty', 'notices', 'profile');
 
 -- +goose Down
 ALTER TABLE loyalty_points DROP COLUMN currency, DROP COLUMN kept, DROP COLUMN counts;
