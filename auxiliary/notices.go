@@ -172,7 +172,7 @@ func orderLanguage(attributes []byte) string {
 // Needs are the events that customers are told of.
 func (*Notices) Needs(t events.Type) bool {
 	switch t {
-	case events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled:
+	case events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled, events.OrderReturned:
 		return true
 	}
 	return false
