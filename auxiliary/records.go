@@ -37,8 +37,8 @@ const anyRevision = -1
 // taken.
 const putRecord = `
 INSERT INTO records AS r (order_id, system, record_id, tenant, kind, revision, schema_version, payload, position, updated_at)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
-WHERE $11 = 0 OR EXISTS (
+SELECT $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::int, $8::bytea, $9::bigint, $10::timestamptz
+WHERE $11::bigint = 0 OR EXISTS (
     SELECT FROM records WHERE order_id = $1 AND system = $2 AND record_id = $3 AND $11 IN (revision, -1))
 ON CONFLICT (order_id, system, record_id) DO UPDATE
 SET kind = excluded.kind, revision = excluded.revision, schema_version = excluded.schema_version, payload = excluded.payload,
