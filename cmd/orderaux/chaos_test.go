@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,7 +25,6 @@ import (
 
 	"github.com/orderstore/orderstore/auxiliary"
 	"github.com/orderstore/orderstore/events"
-	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/migrations"
@@ -97,20 +95,24 @@ func (p *place) hook(url, levels string) {
 // fate is what is counted of orders by the test itself.
 type fate struct {
 	told, demo               int64 // notices by mail; orders of the tenant demo
-	reserved, sold, received int64 // units of demo's SKU
+	reserved, sold, received int64 // units of demo's products
 	invoices, credits        map[string]int64
 }
 
+// chaosSKUs is how many products there are.
+const chaosSKUs = 7
+
 // trade writes orders of two tenants with all that may become of them: open, fulfilled, returned in part and whole, cancelled before and
-// after the invoice, rejected. Each is of three units of one SKU.
+// after the invoice, rejected. Each is of three units of a product.
 func (p *place) trade(r *rand.Rand, orders int, f *fate) (ids []string) {
 	p.t.Helper()
-	cup := events.New(events.StockAdjusted, time.Now(), &events.StockAdjustment{
-		AdjustmentID: uuid.NewString(), Lines: []events.AdjustedStock{{SKU: "s", Delta: 10, OnOrderDelta: 1}},
-	})
-	cup.Tenant = "demo"
-	f.received += 10
-	all := []events.Event{cup}
+	delivery := &events.StockAdjustment{AdjustmentID: uuid.NewString()}
+	for sku := range chaosSKUs {
+		delivery.Lines = append(delivery.Lines, events.AdjustedStock{SKU: fmt.Sprint("s", sku), Delta: 10, OnOrderDelta: 1})
+		f.received += 10
+	}
+	all := []events.Event{events.New(events.StockAdjusted, time.Now(), delivery)}
+	all[0].Tenant = "demo"
 	for range orders {
 		history := history(r, f)
 		ids = append(ids, history[0].OrderID)
@@ -122,11 +124,11 @@ func (p *place) trade(r *rand.Rand, orders int, f *fate) (ids []string) {
 
 func history(r *rand.Rand, f *fate) []events.Event {
 	const price, discount, tax, units = 333, 10, 50, 3
-	who := r.IntN(40)
+	who, sku := r.IntN(40), fmt.Sprint("s", r.IntN(chaosSKUs))
 	e := events.New(events.OrderPlaced, time.Now(), &events.Placed{
 		Channel: []string{"web", "pos"}[who%2], ExternalRef: uuid.NewString(), Region: "default", Currency: "EUR", Total: units*price - discount + tax + 490, Shipping: 490,
 		Lines: []events.PlacedLine{{
-			LineID: "1", SKU: "s", Quantity: units, UnitPrice: price, Discount: discount, Tax: tax, Total: units*price - discount + tax,
+			LineID: "1", SKU: sku, Quantity: units, UnitPrice: price, Discount: discount, Tax: tax, Total: units*price - discount + tax,
 		}},
 		Customer: &events.Customer{Name: "Zoë 日本", Email: fmt.Sprintf("zoe%d@example.com", who), Phone: fmt.Sprintf("+4930901820%d", who%9)},
 	})
@@ -146,7 +148,7 @@ func history(r *rand.Rand, f *fate) []events.Event {
 	}
 	back := func(id string, units, total int64) *events.Event {
 		return next(events.OrderReturned, events.OrderStatusCompleted, &events.OrderReturn{
-			ReturnID: id, Lines: []events.ReturnedLine{{LineID: "1", SKU: "s", Quantity: units, Restock: true, Total: total}},
+			ReturnID: id, Lines: []events.ReturnedLine{{LineID: "1", SKU: sku, Quantity: units, Restock: true, Total: total}},
 		})
 	}
 	f.told++
@@ -255,7 +257,7 @@ func (p *place) checkFolds() {
 func (p *place) checkCounts(f *fate) {
 	p.t.Helper()
 	var got fate
-	const level = `SELECT reserved, sold, received FROM stock WHERE sku = 's' AND tenant = 'demo' AND on_hand + sold = received`
+	const level = `SELECT sum(reserved)::bigint, sum(sold)::bigint, sum(received)::bigint FROM stock WHERE tenant = 'demo' AND on_hand + sold = received`
 	require.NoError(p.t, p.aux.QueryRow(p.t.Context(), level).Scan(&got.reserved, &got.sold, &got.received))
 	require.Equal(p.t, [3]int64{f.reserved, f.sold, f.received}, [3]int64{got.reserved, got.sold, got.received}, "no line is counted twice")
 	const numbered = `
@@ -281,81 +283,43 @@ func (p *place) checkLevels(levels *receiver) {
 			SELECT h.batch IS NULL AND h.position = (SELECT max(position) FROM stock WHERE tenant = 'demo') FROM stock_webhooks h`).Scan(&told)
 		return err == nil && told
 	}, testWithin, 10*time.Millisecond)
-	var position, available int64
-	require.NoError(p.t, p.aux.QueryRow(p.t.Context(), `SELECT position, on_hand - reserved FROM stock WHERE tenant = 'demo' AND sku = 's'`).Scan(&position, &available))
 	kv, err := p.js.KeyValue(p.t.Context(), auxiliary.StockBucket)
 	require.NoError(p.t, err)
-	var level struct{ Position, Available int64 }
-	require.Eventually(p.t, func() bool {
-		entry, err := kv.Get(p.t.Context(), auxiliary.StockKey("demo", "s"))
-		return err == nil && json.Unmarshal(entry.Value(), &level) == nil && level.Position == position && level.Available == available
-	}, testWithin, 10*time.Millisecond)
+	type level struct {
+		SKU                 string
+		Position, Available int64
+	}
+	rows, err := p.aux.Query(p.t.Context(), `SELECT sku, position, on_hand - reserved FROM stock WHERE tenant = 'demo'`)
+	require.NoError(p.t, err)
+	last, err := pgx.CollectRows(rows, pgx.RowToStructByPos[level])
+	require.NoError(p.t, err)
+	require.Len(p.t, last, chaosSKUs)
+	for _, want := range last {
+		require.Eventually(p.t, func() bool {
+			var got level
+			entry, err := kv.Get(p.t.Context(), auxiliary.StockKey("demo", want.SKU))
+			return err == nil && json.Unmarshal(entry.Value(), &got) == nil && got == want
+		}, testWithin, 10*time.Millisecond)
+	}
 	levels.mu.Lock()
 	defer levels.mu.Unlock()
 	require.Zero(p.t, levels.other, "what comes again is the same")
-	told := map[int64]int64{}
+	told, newest := map[string]bool{}, map[string]level{}
 	for _, body := range levels.bodies {
-		var call struct {
-			Levels []struct{ Position, Available int64 }
-		}
+		var call struct{ Levels []level }
 		require.NoError(p.t, json.Unmarshal([]byte(body), &call))
 		for _, l := range call.Levels {
-			require.NotContains(p.t, told, l.Position, "a change is told under one id")
-			told[l.Position] = l.Available
+			change := fmt.Sprint(l.SKU, "@", l.Position)
+			require.False(p.t, told[change], "%s is told under one id", change)
+			if told[change] = true; newest[l.SKU].Position < l.Position {
+				newest[l.SKU] = l
+			}
 		}
 	}
-	require.Contains(p.t, told, position)
-	require.Equal(p.t, available, told[position])
+	for _, want := range last {
+		require.Equal(p.t, want, newest[want.SKU])
+	}
 	p.t.Logf("%d calls told of %d levels, %d came again", len(levels.bodies), len(told), levels.again)
-}
-
-// outside is a system of others, which stores records through the API while orderaux is killed.
-type outside struct {
-	p    *place
-	http http.Handler
-	want map[string]string // by order
-}
-
-// Lookup knows every order: they are all the tenant's.
-func (*outside) Lookup(context.Context, uuid.UUID, string) (tenant string, position int64, err error) {
-	return "demo", 1, nil
-}
-
-func newOutside(p *place) *outside {
-	o := &outside{p: p, want: map[string]string{}}
-	e, err := httpapi.New(httpapi.Config{})
-	require.NoError(p.t, err)
-	httpapi.Mount(e, names{}, auxiliary.Routes(auxiliary.RouteDeps{Pool: p.aux, Orders: o, Now: time.Now}))
-	o.http = e
-	return o
-}
-
-// store says something of each tenth order, twice.
-func (o *outside) store(orders []string) {
-	o.p.t.Helper()
-	for i := 0; i < len(orders); i += 10 {
-		for revision := 1; revision <= 2; revision++ {
-			o.want[orders[i]] = fmt.Sprintf(`{"n":%d}`, i+revision)
-			body := fmt.Sprintf(`{"kind":"erp.document","revision":%d,"payload":%s}`, revision, o.want[orders[i]])
-			req := httptest.NewRequestWithContext(o.p.t.Context(), http.MethodPut, "/v1/orders/"+orders[i]+"/auxiliary/erp/1", strings.NewReader(body))
-			req.Header.Set("Authorization", "Bearer auxiliary:erp")
-			req.Header.Set("Content-Type", "application/json")
-			rec := httptest.NewRecorder()
-			o.http.ServeHTTP(rec, req)
-			require.Less(o.p.t, rec.Code, 300, rec.Body)
-		}
-	}
-}
-
-func (o *outside) check() {
-	o.p.t.Helper()
-	rows, err := o.p.aux.Query(o.p.t.Context(), `SELECT order_id::text, convert_from(payload, 'UTF8') FROM records WHERE system = 'erp' AND revision = 2`)
-	require.NoError(o.p.t, err)
-	got := map[string]string{}
-	var id, payload string
-	_, err = pgx.ForEachRow(rows, []any{&id, &payload}, func() error { got[id] = payload; return nil })
-	require.NoError(o.p.t, err)
-	require.Equal(o.p.t, o.want, got)
 }
 
 // handled tells whether all that was placed is handled and sent.
