@@ -202,6 +202,7 @@ func TestChaosKilledAtRandomPoints(t *testing.T) {
 	p.env = append(p.env, "ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8")
 	p.hook(calls.URL, levels.URL)
 	orders := chaosOrders(t)
+	p.within = max(testWithin, time.Duration(orders)*60*time.Millisecond)
 	kills := max(6, orders/500)
 	r, f := rand.New(rand.NewPCG(chaosSeed, 1)), &fate{invoices: map[string]int64{}, credits: map[string]int64{}}
 	erp := newOutside(p)
@@ -213,7 +214,7 @@ func TestChaosKilledAtRandomPoints(t *testing.T) {
 		erp.store(p.trade(r, n, f))
 		left -= n
 		enough := p.mails() + r.IntN(orders/kills)
-		require.Eventually(t, func() bool { return p.mails() >= enough || p.handled() }, testWithin, time.Millisecond)
+		require.Eventually(t, func() bool { return p.mails() >= enough || p.handled() }, p.within, 5*time.Millisecond)
 		require.Error(t, g.end(t, syscall.SIGKILL))
 	}
 	erp.store(p.trade(r, left, f))

@@ -71,7 +71,7 @@ func scheduleCommand(c *connection) *cobra.Command {
 			if installation {
 				return store.DeleteReplenishmentSchedule(cmd.Context())
 			}
-			answer, err := client.ReplenishmentSchedule{}, error(nil)
+			var answer client.ReplenishmentSchedule
 			if cmd.Flags().Changed("every") {
 				answer, err = store.SetReplenishmentSchedule(cmd.Context(), every)
 			} else {
