@@ -24,9 +24,9 @@ const (
 func scheduleRoutes(deps RouteDeps) []httpapi.Route {
 	kinds := []auth.Kind{auth.KindUser}
 	return []httpapi.Route{
-		{Method: http.MethodGet, Path: schedulePath, Scope: auth.ScopeOrdersRead, Kinds: kinds, Handler: deps.getSchedule},
-		{Method: http.MethodPut, Path: schedulePath, Scope: auth.ScopeStockWrite, Kinds: kinds, MaxBody: maxScheduleBody, Handler: deps.putSchedule},
-		{Method: http.MethodDelete, Path: schedulePath, Scope: auth.ScopeStockWrite, Kinds: kinds, Handler: deps.deleteSchedule},
+		{Method: http.MethodGet, Path: schedulePath, Scope: auth.ScopeOrdersRead, Kinds: kinds, Handler: ofTenants(deps.getSchedule)},
+		{Method: http.MethodPut, Path: schedulePath, Scope: auth.ScopeStockWrite, Kinds: kinds, MaxBody: maxScheduleBody, Handler: ofTenants(deps.putSchedule)},
+		{Method: http.MethodDelete, Path: schedulePath, Scope: auth.ScopeStockWrite, Kinds: kinds, Handler: ofTenants(deps.deleteSchedule)},
 	}
 }
 

@@ -35,8 +35,19 @@ func stockWebhookRoutes(deps RouteDeps) []httpapi.Route {
 	}
 	for i := range routes {
 		routes[i].Scope, routes[i].Kinds, routes[i].MaxBody = auth.ScopeSubscriptionsWrite, []auth.Kind{auth.KindUser}, maxStockWebhookBody
+		routes[i].Handler = ofTenants(routes[i].Handler)
 	}
 	return routes
+}
+
+// ofTenants keeps out a client of an outside issuer that names no tenant.
+func ofTenants(handle httpapi.Handler) httpapi.Handler {
+	return func(c echo.Context, who auth.Identity) error {
+		if who.Tenant == "" {
+			return fault.New(fault.Forbidden, "the client belongs to nobody")
+		}
+		return handle(c, who)
+	}
 }
 
 // stockWebhookDocument is a stock webhook as it is answered.
