@@ -2,7 +2,9 @@ package auxiliary
 
 import (
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/orderstore/orderstore/events"
 )
@@ -75,4 +77,53 @@ func BenchmarkFolds(b *testing.B) {
 			b.ReportMetric(float64(h.position)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
+}
+
+// BenchmarkStockWebhook tells how long after it was written to the log an order's change of a level is heard by the tenant's receiver,
+// at 300 orders/s over 200 products. Of changes that go out together each counts. Run it with -benchtime=3000x.
+func BenchmarkStockWebhook(b *testing.B) {
+	h := newHouse(b)
+	const products, atOnce, pace = 200, 6, 20 * time.Millisecond
+	for i := range products {
+		h.append(product(fmt.Sprint("sku-", i), 5))
+	}
+	r := h.telling()
+	start(b, r)
+	h.reached(r, StockName, h.position)
+	g, d := newHearer(b), h.stockDesk()
+	made := d.hook(`{"url":"`+g.URL+`"}`, 201)
+	g.mu.Lock()
+	g.secret = made.Secret
+	g.mu.Unlock()
+	type change struct {
+		sku      string
+		position int64
+		at       time.Time
+	}
+	var changes []change
+	b.ResetTimer()
+	for tick := time.NewTicker(pace); len(changes) < b.N; <-tick.C {
+		var all []events.Event
+		for i := range atOnce {
+			sku := fmt.Sprint("sku-", (len(changes)*7)%products)
+			changes = append(changes, change{sku, h.position + int64(i) + 1, time.Now()})
+			all = append(all, ordered(sku, 1, 1))
+		}
+		h.append(all...)
+	}
+	last := changes[len(changes)-1]
+	g.level(b, last.sku, last.position)
+	b.StopTimer()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var took []time.Duration
+	for _, c := range changes {
+		i := slices.IndexFunc(g.arrived[c.sku], func(a arrival) bool { return a.position >= c.position })
+		took = append(took, g.arrived[c.sku][i].at.Sub(c.at))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(len(changes))/b.Elapsed().Seconds(), "orders/s")
+	b.ReportMetric(float64(took[len(took)/2].Milliseconds()), "p50-ms")
+	b.ReportMetric(float64(took[len(took)*99/100].Milliseconds()), "p99-ms")
+	b.ReportMetric(float64(len(g.bodies))/b.Elapsed().Seconds(), "calls/s")
 }

@@ -87,10 +87,10 @@ UNION ALL
 
 const selectFavourites = `
 SELECT g.sku, sum(g.quantity)::bigint FROM customer_orders o, unnest(o.skus, o.quantities) AS g (sku, quantity)
-WHERE o.customer_id = $1 AND o.state IN ('open', 'completed') GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2`
+WHERE o.customer_id = $1 AND o.state IN ('open', 'completed') AND g.quantity > 0 GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT $2`
 
 const sumPoints = `
-SELECT coalesce(sum(p.points) FILTER (WHERE NOT p.taken), 0)::bigint, coalesce(sum(p.points), 0)::bigint
+SELECT coalesce(sum(p.counts), 0)::bigint, coalesce(sum(p.points), 0)::bigint
 FROM customer_orders o JOIN loyalty_points p ON p.order_id = o.order_id WHERE o.customer_id = $1`
 
 const averageOrder = `

@@ -49,7 +49,7 @@ func names(tenant string, c *events.Customer) []string {
 
 type wantedOrder struct {
 	tenant, name, currency, channel, state string
-	total, points                          int64
+	total, points, earned                  int64
 	taken                                  bool
 	skus                                   map[string]int64
 }
@@ -81,10 +81,17 @@ func wantedOrders(t testing.TB, all []events.Event) (map[string]*wantedOrder, *p
 			o.name = name(e, data.Customer)
 		case *events.Closed:
 			o.state, o.total = stateCompleted, invoices[e.OrderID].total
-			o.points = o.total
-			for range map[string]int{"USD": 2, "KWD": 3}[o.currency] {
-				o.points /= 10
+			o.points = wholeUnits(o.total, o.currency)
+			o.earned = o.points
+		case *events.OrderReturn:
+			for _, l := range data.Lines {
+				o.total -= l.Total
+				o.skus[l.SKU] -= l.Quantity
+				if o.skus[l.SKU] == 0 {
+					delete(o.skus, l.SKU)
+				}
 			}
+			o.points = wholeUnits(o.total, o.currency)
 		}
 		if e.Status == events.OrderStatusCancelled {
 			o.state, o.taken = stateCancelled, true
@@ -94,6 +101,13 @@ func wantedOrders(t testing.TB, all []events.Event) (map[string]*wantedOrder, *p
 		}
 	}
 	return orders, who
+}
+
+func wholeUnits(total int64, currency string) int64 {
+	for range map[string]int{"USD": 2, "KWD": 3}[currency] {
+		total /= 10
+	}
+	return total
 }
 
 // Profiles and points over random histories are those of an independent computation, through stops and rebuilds, and customers
@@ -174,7 +188,7 @@ func compareCustomer(t testing.TB, root string, c *Customer, theirs []*wantedOrd
 	var points, earned int64
 	for _, o := range theirs {
 		states[o.state]++
-		earned += o.points
+		earned += o.earned
 		if o.taken {
 			continue
 		}

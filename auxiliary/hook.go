@@ -58,15 +58,11 @@ type Call struct {
 // Send makes one attempt. Its errors say what Outward.Send's do: Undeliverable where trying again cannot help. An endpoint that does
 // not work is no reason to hold others back, so the target is never away.
 func (h *Hooks) Send(ctx context.Context, c Call) error {
-	secret, err := webhook.ParseSecret(c.Secret)
-	if err != nil {
-		return Undeliverable(err)
-	}
 	done, pause := h.circuit(c.URL).Allow()
 	if done == nil {
 		return fmt.Errorf("the endpoint failed again and again and is left alone for %s", pause.Round(time.Second))
 	}
-	attempt := h.sender.Send(ctx, &webhook.Request{URL: c.URL, ID: c.ID, Timestamp: c.At, Body: c.Body, Secrets: []webhook.Secret{secret}})
+	attempt := h.attempt(ctx, c)
 	done(&attempt)
 	switch attempt.Kind {
 	case webhook.Delivered:
@@ -75,6 +71,15 @@ func (h *Hooks) Send(ctx context.Context, c Call) error {
 		return Undeliverable(errors.New(attempt.Reason))
 	}
 	return fmt.Errorf("webhook: %s: %s", attempt.Kind, attempt.Reason)
+}
+
+// attempt makes one attempt, whatever became of the ones before.
+func (h *Hooks) attempt(ctx context.Context, c Call) webhook.Attempt {
+	secret, err := webhook.ParseSecret(c.Secret)
+	if err != nil {
+		return webhook.Attempt{Kind: webhook.Unsendable, Reason: err.Error(), Err: err}
+	}
+	return h.sender.Send(ctx, &webhook.Request{URL: c.URL, ID: c.ID, Timestamp: c.At, Body: c.Body, Secrets: []webhook.Secret{secret}})
 }
 
 func (h *Hooks) circuit(url string) *webhook.Circuit {

@@ -18,6 +18,7 @@ import (
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 const (
@@ -38,12 +39,13 @@ type Orders interface {
 type RouteDeps struct {
 	Pool   *pgxpool.Pool // the auxiliary database
 	Orders Orders
+	Guard  *webhook.Guard // says where webhooks may go
 	Now    func() time.Time
 }
 
 // Routes are the routes by which outside systems store their records, and users read what our own systems made.
 func Routes(deps RouteDeps) []httpapi.Route {
-	return slices.Concat(recordRoutes(deps), invoiceRoutes(deps), customerRoutes(deps))
+	return slices.Concat(recordRoutes(deps), invoiceRoutes(deps), customerRoutes(deps), stockWebhookRoutes(deps), scheduleRoutes(deps))
 }
 
 func recordRoutes(deps RouteDeps) []httpapi.Route {
@@ -57,6 +59,9 @@ func recordRoutes(deps RouteDeps) []httpapi.Route {
 func (d RouteDeps) putRecord(c echo.Context, who auth.Identity) error {
 	record, err := readRecord(c, who)
 	if err != nil {
+		return err
+	}
+	if record.expected, err = expectedRevision(c); err != nil {
 		return err
 	}
 	ctx := c.Request().Context()
@@ -74,11 +79,24 @@ func (d RouteDeps) putRecord(c echo.Context, who auth.Identity) error {
 		return fmt.Errorf("encode record: %w", err)
 	}
 	httpapi.SetPosition(c, stored.Position)
+	c.Response().Header().Set("ETag", httpapi.ETag(stored.Revision, ""))
 	if !created {
 		return c.JSONBlob(http.StatusOK, body)
 	}
 	c.Response().Header().Set("Location", c.Request().URL.EscapedPath())
 	return c.JSONBlob(http.StatusCreated, body)
+}
+
+// expectedRevision reads If-Match: the entity tag of a record is its revision.
+func expectedRevision(c echo.Context) (int64, error) {
+	version, present, err := httpapi.IfMatch(c)
+	switch {
+	case err != nil || !present:
+		return 0, err
+	case version == httpapi.AnyVersion:
+		return anyRevision, nil
+	}
+	return version, nil
 }
 
 // storeFault says what the caller may know. A record that may have been stored is safe to send again: it is the same revision.

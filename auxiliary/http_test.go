@@ -126,6 +126,31 @@ func TestPutStoresARecord(t *testing.T) {
 	assert.Equal(t, 1, n)
 }
 
+// If-Match names the revision that a writer has seen, beside the one that it writes.
+func TestPutHonoursIfMatch(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t)
+	put := func(match string, revision int64, payload string, wanted int) *httptest.ResponseRecorder {
+		t.Helper()
+		a := ask(t, d.http, http.MethodPut, "erp", d.path("erp", "1"), recordBody(revision, payload), "If-Match", match)
+		require.Equal(t, wanted, a.Code, a.Body)
+		return a
+	}
+	assert.Contains(t, put(`"1"`, 1, `{}`, http.StatusPreconditionFailed).Body.String(), "version_mismatch")
+	put(`*`, 1, `{}`, http.StatusPreconditionFailed)
+	first := d.put("erp", d.path("erp", "1"), recordBody(1, `{}`))
+	require.Equal(t, `"1"`, first.Header().Get("ETag"))
+	second := put(`"1"`, 7, `{"a":1}`, http.StatusOK)
+	require.Equal(t, `"7"`, second.Header().Get("ETag"))
+	assert.Contains(t, put(`"1"`, 8, `{"a":2}`, http.StatusPreconditionFailed).Body.String(), `"revision":7`)
+	put(`"1"`, 7, `{"a":2}`, http.StatusPreconditionFailed)
+	assert.Equal(t, second.Body.String(), put(`"1"`, 7, `{"a":1}`, http.StatusOK).Body.String(), "the same write once more")
+	put(`"7"`, 6, `{}`, http.StatusConflict)
+	put(`*`, 8, `{}`, http.StatusOK)
+	put(`"0"`, 9, `{}`, http.StatusPreconditionFailed)
+	put(`8`, 9, `{}`, http.StatusBadRequest)
+}
+
 func TestPutRefuses(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t)

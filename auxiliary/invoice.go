@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +27,7 @@ const (
 
 // Invoices gives each completed order an invoice. Numbers run from 1 without a gap for each tenant, in the order of the events
 // that ask for them, so that a rebuild gives the same ones. An invoiced order that is cancelled or returned gets a credit note,
-// whose numbers are a series of their own.
+// whose numbers are a series of their own. What comes back in parts gets one for each part; together they are the invoice.
 type Invoices struct{}
 
 // NewInvoices makes the system.
@@ -91,13 +92,17 @@ func invoiceOf(e *events.Event, b *orderBill, seller string) *Invoice {
 	return v
 }
 
-// creditOf takes back all of an invoice.
+// creditOf is a credit note with nothing on it.
 func creditOf(e *events.Event, invoice *Invoice) *Invoice {
 	v := *invoice
 	v.Kind, v.Date, v.Invoice = creditRecord, e.Time.UTC(), invoice.Number
+	v.Lines, v.Net, v.Tax, v.Shipping, v.Total = []billLine{}, 0, 0, 0, 0
 	v.Reason = "returned"
-	if data, ok := e.Data.(*events.OrderCancellation); ok {
+	switch data := e.Data.(type) {
+	case *events.OrderCancellation:
 		v.Reason = cmp.Or(data.Reason, "cancelled")
+	case *events.OrderReturn:
+		v.Reason = cmp.Or(data.Reason, v.Reason)
 	}
 	v.Links.Invoice, v.Links.Self = invoice.Links.Self, invoice.Links.Order+"/credit-note"
 	return &v
@@ -117,17 +122,19 @@ type invoicing struct {
 	records []invoiceRow
 }
 
-// issued is an order's invoice as it was before the batch, or as the batch makes it.
+// issued is an order's invoice with its credit notes, as it was before the batch, or as the batch makes it.
 type issued struct {
 	tenant         string
-	number, credit int64 // credit 0: none
+	number, credit int64 // credit: the last one's; 0: none
 	document       *Invoice
+	notes          []*Invoice // the oldest first
 	changed        bool
 }
 
 type invoiceRow struct {
 	document *Invoice
 	position int64
+	recordID string
 }
 
 // Needs are the events that change bills or end orders, and the tenants' names.
@@ -173,8 +180,10 @@ func (w *invoicing) fold(ctx context.Context, batch Batch) error {
 		switch {
 		case bill != nil && have == nil:
 			w.issue(e, bill)
-		case have != nil && have.credit == 0 && credits(e):
-			w.takeBack(e, have)
+		case have != nil && credits(e):
+			w.takeBack(e, have, have.rest())
+		case have != nil && e.Type == events.OrderReturned:
+			w.takeBack(e, have, have.part(e.Data.(*events.OrderReturn))) //nolint:forcetypeassert // the type's payload
 		case e.Type == events.OrderCompleted && have == nil:
 			return fmt.Errorf("order %s was not placed", e.OrderID)
 		}
@@ -192,14 +201,39 @@ func (w *invoicing) issue(e *events.Event, b *orderBill) {
 	v := invoiceOf(e, b, w.sellers[b.Tenant])
 	v.Number = numbered(seriesInvoice, n)
 	w.issued[e.OrderID] = &issued{tenant: b.Tenant, number: n, document: v, changed: true}
-	w.records = append(w.records, invoiceRow{v, e.Position})
+	w.records = append(w.records, invoiceRow{v, e.Position, invoiceRecord})
 }
 
-func (w *invoicing) takeBack(e *events.Event, have *issued) {
-	have.credit, have.changed = w.next(have.tenant, seriesCredit), true
+// takeBack makes a credit note of some lines. Shipping comes back with the last of them.
+func (w *invoicing) takeBack(e *events.Event, have *issued, lines []billLine) {
+	if len(lines) == 0 && (have.credit > 0 || !credits(e)) {
+		return // all of it has been taken back, or it was never billed
+	}
 	v := creditOf(e, have.document)
+	for i := range lines {
+		v.Lines = append(v.Lines, lines[i])
+		v.Net += lines[i].Net
+		v.Tax += lines[i].Tax
+	}
+	have.notes = append(have.notes, v)
+	if len(have.rest()) == 0 {
+		v.Shipping = have.document.Shipping
+	}
+	v.Total = v.Net + v.Tax + v.Shipping
+	have.credit, have.changed = w.next(have.tenant, seriesCredit), true
 	v.Number = numbered(seriesCredit, have.credit)
-	w.records = append(w.records, invoiceRow{v, e.Position})
+	if len(have.notes) > 1 {
+		v.Links.Self += "?number=" + v.Number
+	}
+	w.records = append(w.records, invoiceRow{v, e.Position, creditRecordID(len(have.notes))})
+}
+
+// creditRecordID is the record of an order's n-th credit note.
+func creditRecordID(n int) string {
+	if n == 1 {
+		return creditRecord
+	}
+	return creditRecord + "_" + strconv.Itoa(n)
 }
 
 func decodeInvoice(payload []byte) (*Invoice, error) {

@@ -56,8 +56,11 @@ type invoicePrinter struct {
 	page  func() (*template.Template, error)
 }
 
+// Of several credit notes it is the last, unless one is asked for by its number.
 const selectInvoice = `
-SELECT payload, position FROM records WHERE order_id = $1 AND system = $2 AND record_id = $3 AND tenant = $4`
+SELECT payload, position FROM records
+WHERE order_id = $1 AND system = $2 AND kind = $3 AND tenant = $4 AND ($5 = '' OR convert_from(payload, 'UTF8')::jsonb ->> 'number' = $5)
+ORDER BY position DESC LIMIT 1`
 
 func (p *invoicePrinter) answer(c echo.Context, who auth.Identity, record string) error {
 	id, err := httpapi.UUIDParam(c, "id")
@@ -68,7 +71,7 @@ func (p *invoicePrinter) answer(c echo.Context, who auth.Identity, record string
 	if err := reached(c, p.RouteDeps, InvoiceName); err != nil {
 		return err
 	}
-	payload, position, err := p.find(ctx, id, record, who.Tenant)
+	payload, position, err := p.find(ctx, id, record, who.Tenant, c.QueryParam("number"))
 	if err != nil {
 		return err
 	}
@@ -113,8 +116,8 @@ func (p *invoicePrinter) answer(c echo.Context, who auth.Identity, record string
 }
 
 // find reads an order's invoice or credit note. Another tenant's order, none, and one without are the same.
-func (p *invoicePrinter) find(ctx context.Context, id uuid.UUID, record, tenant string) (payload []byte, position int64, err error) {
-	err = p.Pool.QueryRow(ctx, selectInvoice, id, InvoiceName, record, tenant).Scan(&payload, &position)
+func (p *invoicePrinter) find(ctx context.Context, id uuid.UUID, record, tenant, number string) (payload []byte, position int64, err error) {
+	err = p.Pool.QueryRow(ctx, selectInvoice, id, InvoiceName, record, tenant, number).Scan(&payload, &position)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return nil, 0, fault.New(fault.NotFound, "there is no such %s", strings.ReplaceAll(record, "_", " "))

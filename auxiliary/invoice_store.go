@@ -11,10 +11,11 @@ import (
 	"github.com/orderstore/orderstore/events"
 )
 
+// An order's records are its invoice and then its credit notes, in the order in which they were made.
 const selectInvoices = `
-SELECT i.order_id::text, i.tenant, i.number, coalesce(i.credit, 0), r.payload
-FROM invoices i JOIN records r ON r.order_id = i.order_id AND r.system = $2 AND r.record_id = $3
-WHERE i.order_id = ANY ($1::text[]::uuid[])`
+SELECT i.order_id::text, i.tenant, i.number, coalesce(i.credit, 0), r.kind, r.payload
+FROM invoices i JOIN records r ON r.order_id = i.order_id AND r.system = $2
+WHERE i.order_id = ANY ($1::text[]::uuid[]) ORDER BY i.order_id, r.position`
 
 const selectSeries = `SELECT tenant, series, last FROM invoice_series WHERE tenant = ANY ($1)`
 
@@ -25,7 +26,7 @@ func (w *invoicing) load(ctx context.Context, all []events.Event) error {
 	var orders, tenants []string
 	for i := range all {
 		e := &all[i]
-		if e.OrderID != "" && (e.Type == events.OrderCompleted || credits(e)) {
+		if e.OrderID != "" && (e.Type == events.OrderCompleted || e.Type == events.OrderReturned || credits(e)) {
 			orders, tenants = append(orders, e.OrderID), append(tenants, e.Tenant)
 		}
 	}
@@ -62,21 +63,27 @@ func (w *invoicing) load(ctx context.Context, all []events.Event) error {
 }
 
 func (w *invoicing) loadInvoices(ctx context.Context, orders []string) error {
-	rows, err := w.tx.Query(ctx, selectInvoices, orders, InvoiceName, invoiceRecord)
+	rows, err := w.tx.Query(ctx, selectInvoices, orders, InvoiceName)
 	if err != nil {
 		return fmt.Errorf("read invoices: %w", err)
 	}
-	var id string
+	var id, kind string
 	var have issued
 	var payload []byte
-	_, err = pgx.ForEachRow(rows, []any{&id, &have.tenant, &have.number, &have.credit, &payload}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &have.tenant, &have.number, &have.credit, &kind, &payload}, func() error {
 		v, err := decodeInvoice(payload)
 		if err != nil {
 			return err
 		}
-		row := have
-		row.document = v
-		w.issued[id] = &row
+		if w.issued[id] == nil {
+			row := have
+			w.issued[id] = &row
+		}
+		if kind == invoiceRecord {
+			w.issued[id].document = v
+			return nil
+		}
+		w.issued[id].notes = append(w.issued[id].notes, v)
 		return nil
 	})
 	if err != nil {
@@ -134,7 +141,7 @@ func (w *invoicing) save(ctx context.Context, now time.Time, named map[string]st
 	}
 	made := make([]madeRecord, len(w.records))
 	for i, r := range w.records {
-		made[i] = madeRecord{r.document.OrderID, r.document.Kind, r.document.Kind, r.document.Seller.Tenant, r.document, r.position}
+		made[i] = madeRecord{r.document.OrderID, r.recordID, r.document.Kind, r.document.Seller.Tenant, r.document, r.position}
 	}
 	return storeMade(ctx, w.tx, InvoiceName, invoiceSchema, now, made)
 }

@@ -117,6 +117,19 @@ Total: 120500 JPY
 	assert.Contains(t, m.html, "<bdi>sold out</bdi>")
 }
 
+func TestMailListsWhatCameBack(t *testing.T) {
+	t.Parallel()
+	order := placed(&events.Customer{Name: "Ann", Email: "ann@example.com"})
+	back := broughtBack(order)
+	found := noticesIn([]events.Event{order, back})
+	require.Len(t, found, 2)
+	o := noticeOrderOf(&found[0])
+	m := parseMail(t, render(t, 2, noticeMailOf(&found[1], &o)))
+	assert.Equal(t, "We have what came back of your order "+o.ref, m.subject)
+	assert.Contains(t, m.text, "\n  1 x cup: 10.00 USD\n\nReason: chipped")
+	assert.Contains(t, m.html, "<bdi>cup</bdi>")
+}
+
 func TestTheSameMailAgainHasTheSameBytes(t *testing.T) {
 	t.Parallel()
 	n := noticeMail{Event: events.OrderPlaced, At: noon(), Name: "A", Address: "a@example.com", Ref: "1", Currency: "USD", Total: 1}

@@ -1,6 +1,7 @@
 package auxiliary
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -47,8 +48,8 @@ type noticeMail struct {
 	Total    int64       `json:"total"`
 	Shipping int64       `json:"shipping,omitempty"`
 	Reason   string      `json:"reason,omitempty"`
-	Lines    []mailLine  `json:"lines,omitempty"`
-	More     int         `json:"more,omitempty"` // lines that are not listed
+	Lines    []mailLine  `json:"lines,omitempty"` // what was ordered, or what came back
+	More     int         `json:"more,omitempty"`  // lines that are not listed
 }
 
 type mailLine struct {
@@ -62,22 +63,30 @@ func noticeMailOf(n *notice, o *noticeOrder) noticeMail {
 		Event: n.event, At: n.at, Name: o.name, Address: o.address, Channel: o.channel, Ref: o.ref,
 		Currency: o.currency, Total: o.total, Reason: n.reason, Tenant: o.tenant, Language: o.language, Phone: o.phone,
 	}
+	if n.returned != nil {
+		for i := range n.returned.Lines {
+			l := &n.returned.Lines[i]
+			m.list(mailLine{Name: l.SKU, Quantity: l.Quantity, Total: l.Total})
+		}
+	}
 	if n.placed == nil {
 		return m
 	}
 	m.Shipping = n.placed.Shipping
-	for i, line := range n.placed.Lines {
-		if i == maxMailLines {
-			m.More = len(n.placed.Lines) - i
-			break
-		}
-		name := line.Name
-		if name == "" {
-			name = line.SKU
-		}
-		m.Lines = append(m.Lines, mailLine{Name: name, Quantity: line.Quantity, Total: line.Total})
+	for i := range n.placed.Lines {
+		l := &n.placed.Lines[i]
+		m.list(mailLine{Name: cmp.Or(l.Name, l.SKU), Quantity: l.Quantity, Total: l.Total})
 	}
 	return m
+}
+
+// list adds a line, as long as there are not too many.
+func (m *noticeMail) list(l mailLine) {
+	if len(m.Lines) == maxMailLines {
+		m.More++
+		return
+	}
+	m.Lines = append(m.Lines, l)
 }
 
 // mailer makes mails out of templates and hands them to a target.

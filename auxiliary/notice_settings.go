@@ -20,6 +20,7 @@ const defaultLanguage = "en"
 func noticeEvents() []string {
 	return []string{
 		string(events.OrderPlaced), string(events.OrderCompleted), string(events.OrderRejected), string(events.OrderCancelled),
+		string(events.OrderReturned),
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 )
 
 // Notices tells customers by e-mail, and by a webhook where the tenant has one, that their order was placed, completed, rejected or
-// cancelled. It keeps a record of each order, also where there is nobody to tell.
+// cancelled, or that goods came back. It keeps a record of each order, also where there is nobody to tell.
 type Notices struct {
 	mailer *mailer
 	hooks  *Hooks
@@ -74,9 +74,10 @@ type notice struct {
 	orderID  string
 	event    events.Type
 	at       time.Time
-	placed   *events.Placed // for order.placed
+	placed   *events.Placed      // for order.placed
+	returned *events.OrderReturn // for order.returned
 	tenant   string
-	reason   string // for order.rejected and order.cancelled
+	reason   string // for order.rejected, order.cancelled and order.returned
 	// By the settings that hold for the event.
 	byMail, byHook bool
 }
@@ -113,6 +114,10 @@ func noticesIn(batch []events.Event) []notice {
 		case events.OrderCancelled:
 			if cancelled, ok := e.Data.(*events.OrderCancellation); ok {
 				n.reason = cancelled.Reason
+			}
+		case events.OrderReturned:
+			if n.returned, _ = e.Data.(*events.OrderReturn); n.returned != nil {
+				n.reason = n.returned.Reason
 			}
 		default:
 			continue
@@ -167,7 +172,7 @@ func orderLanguage(attributes []byte) string {
 // Needs are the events that customers are told of.
 func (*Notices) Needs(t events.Type) bool {
 	switch t {
-	case events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled:
+	case events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled, events.OrderReturned:
 		return true
 	}
 	return false

@@ -185,6 +185,8 @@ func (w *profiling) take(e *events.Event) {
 		if slices.Contains(data.Changed, events.PartCustomer) {
 			w.assign(e, o, data.Customer)
 		}
+	case *events.OrderReturn:
+		o.lose(data)
 	case *events.Closed:
 		o.changed, o.state = true, stateCompleted
 		if e.Type == events.OrderRejected {
@@ -203,6 +205,22 @@ func (o *profileOrder) goods(lines []events.PlacedLine) {
 	o.skus, o.quantities = make([]string, len(lines)), make([]int64, len(lines))
 	for i := range lines {
 		o.skus[i], o.quantities[i] = lines[i].SKU, lines[i].Quantity
+	}
+}
+
+// lose takes out what came back. An order that is under way is billed without it at its end.
+func (o *profileOrder) lose(back *events.OrderReturn) {
+	o.changed = true
+	for i := range back.Lines {
+		l := &back.Lines[i]
+		o.total = max(0, o.total-l.Total)
+		for j, units := 0, l.Quantity; j < len(o.skus) && units > 0; j++ {
+			if o.skus[j] == l.SKU {
+				gone := min(units, o.quantities[j])
+				o.quantities[j] -= gone
+				units -= gone
+			}
+		}
 	}
 }
 

@@ -52,7 +52,8 @@ func (w *profiling) load(ctx context.Context, all []events.Event) error {
 }
 
 func changesProfile(e *events.Event) bool {
-	return e.OrderID != "" && (e.Type == events.OrderAmended || e.Type == events.OrderCompleted || e.Type == events.OrderRejected || credits(e))
+	return e.OrderID != "" && (e.Type == events.OrderAmended || e.Type == events.OrderCompleted || e.Type == events.OrderRejected ||
+		e.Type == events.OrderReturned || credits(e))
 }
 
 func (w *profiling) loadKeys(ctx context.Context, wanted map[customerKey]bool) error {

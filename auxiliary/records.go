@@ -2,6 +2,7 @@ package auxiliary
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,18 +27,23 @@ type Record struct {
 	Position      int64          `json:"position"` // the order's, which the record reflects
 	UpdatedAt     time.Time      `json:"updated_at"`
 
-	tenant string
+	tenant   string
+	expected int64 // revision that must be stored; 0: any or none; anyRevision: some
 }
+
+const anyRevision = -1
 
 // One statement decides: the row is locked by the conflict, and of two writers with the same revision the second finds it
 // taken.
 const putRecord = `
 INSERT INTO records AS r (order_id, system, record_id, tenant, kind, revision, schema_version, payload, position, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+SELECT $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::bigint, $7::int, $8::bytea, $9::bigint, $10::timestamptz
+WHERE $11::bigint = 0 OR EXISTS (
+    SELECT FROM records WHERE order_id = $1 AND system = $2 AND record_id = $3 AND $11 IN (revision, -1))
 ON CONFLICT (order_id, system, record_id) DO UPDATE
 SET kind = excluded.kind, revision = excluded.revision, schema_version = excluded.schema_version, payload = excluded.payload,
     position = greatest(r.position, excluded.position), updated_at = excluded.updated_at
-WHERE r.revision < excluded.revision
+WHERE r.revision < excluded.revision AND $11 IN (r.revision, 0, -1)
 RETURNING xmax = 0, position`
 
 // xmax is 0 in a row that was inserted and not updated.
@@ -47,13 +53,14 @@ SELECT kind, revision, schema_version, payload, position, updated_at
 FROM records WHERE order_id = $1 AND system = $2 AND record_id = $3`
 
 // put stores a record, in one round trip, and gives it as it is stored; created says that it was not there before. A revision that is
-// not above the stored one is fault.StaleRevision, unless it is the stored one with the same content.
+// not above the stored one is fault.StaleRevision, unless it is the stored one with the same content; where another revision is expected
+// than is stored it is fault.VersionMismatch.
 func put(ctx context.Context, pool *pgxpool.Pool, r Record) (stored Record, created bool, err error) {
 	stored = r
 	taken := false
 	batch := &pgx.Batch{}
 	batch.Queue(putRecord, r.OrderID, r.System, r.RecordID, r.tenant, r.Kind, r.Revision, r.SchemaVersion,
-		[]byte(r.Payload), r.Position, r.UpdatedAt).Query(func(rows pgx.Rows) error {
+		[]byte(r.Payload), r.Position, r.UpdatedAt, r.expected).Query(func(rows pgx.Rows) error {
 		_, err := pgx.ForEachRow(rows, []any{&created, &stored.Position}, func() error {
 			taken = true
 			return nil
@@ -77,11 +84,18 @@ func sameRecord(ctx context.Context, pool *pgxpool.Pool, r Record) (Record, erro
 	var payload []byte
 	err := pool.QueryRow(ctx, selectRecord, r.OrderID, r.System, r.RecordID).Scan(&stored.Kind, &stored.Revision,
 		&stored.SchemaVersion, &payload, &stored.Position, &stored.UpdatedAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Record{}, fault.New(fault.VersionMismatch, "there is no such record yet, and If-Match asks for one")
+	}
 	if err != nil {
 		return Record{}, fmt.Errorf("read record: %w", err)
 	}
 	if stored.Payload = payload; stored.Revision == r.Revision && sameContent(&stored, &r) {
 		return stored, nil
+	}
+	if r.expected > 0 && r.expected != stored.Revision {
+		return Record{}, fault.New(fault.VersionMismatch, "revision %d is stored, If-Match asks for %d", stored.Revision, r.expected).
+			With("revision", stored.Revision)
 	}
 	return Record{}, fault.New(fault.StaleRevision, "revision %d is stored, a change needs a higher one", stored.Revision).
 		With("revision", stored.Revision)

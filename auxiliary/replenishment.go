@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,8 +21,8 @@ type RaiseRun func(ctx context.Context, tenant string, run *events.Replenishment
 
 // ReplenishmentConfig says when it is looked for products to be bought.
 type ReplenishmentConfig struct {
-	Every time.Duration // runs are at the multiples of it since 1970, so a day is midnight UTC; 0: never
-	Raise RaiseRun
+	Every time.Duration // runs are at the multiples of it since 1970, so a day is midnight UTC; 0: never, but where a tenant says so
+	Raise RaiseRun      // nil: there are no runs
 }
 
 // ShortestRun is the shortest time between runs.
@@ -51,6 +52,8 @@ type runs struct {
 	js     jetstream.JetStream
 	logger *slog.Logger
 	now    func() time.Time
+
+	schedules []schedule // as they were at the last look
 }
 
 func (r *runs) run(ctx context.Context) {
@@ -58,17 +61,68 @@ func (r *runs) run(ctx context.Context) {
 		if err := r.look(ctx); err != nil && ctx.Err() == nil {
 			r.logger.WarnContext(ctx, "the replenishment run is put off", "cause", err)
 		}
-		pause(ctx, max(min(r.Every/10, runLook), runPoll))
+		pause(ctx, max(min(r.soonest()/10, runLook), runPoll))
 	}
 }
 
+// schedule is a tenant's own time between runs; 0: none.
+type schedule struct {
+	tenant string
+	every  time.Duration
+}
+
+const selectSchedules = `SELECT tenant, every FROM replenishment_schedules ORDER BY tenant`
+
+func readSchedules(ctx context.Context, from querier) ([]schedule, error) {
+	rows, err := from.Query(ctx, selectSchedules)
+	if err != nil {
+		return nil, fmt.Errorf("read schedules: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (schedule, error) {
+		var s schedule
+		var seconds int64
+		err := row.Scan(&s.tenant, &seconds)
+		s.every = time.Duration(seconds) * time.Second
+		return s, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read schedules: %w", err)
+	}
+	return all, nil
+}
+
+// soonest is the shortest time between runs of anybody; as long as it takes to hear of a new schedule where there are none.
+func (r *runs) soonest() time.Duration {
+	soonest := 10 * runLook
+	if r.Every > 0 {
+		soonest = r.Every
+	}
+	for _, s := range r.schedules {
+		if s.every > 0 {
+			soonest = min(soonest, s.every)
+		}
+	}
+	return soonest
+}
+
+// runID names the run that is due now; empty where there is none.
+func (r *runs) runID(every time.Duration) string {
+	if every == 0 {
+		return ""
+	}
+	return r.now().UTC().Truncate(every).Format("20060102T150405Z")
+}
+
+// A tenant with a schedule of its own has the run that the schedule says, all others the installation's.
 const selectDueRuns = `
-SELECT s.tenant, count(DISTINCT s.vendor_id), count(*)
+SELECT s.tenant, count(DISTINCT s.vendor_id), count(*), d.run_id
 FROM stock s
+LEFT JOIN unnest($2::text[], $3::text[]) AS o (tenant, run_id) ON o.tenant = s.tenant
+CROSS JOIN LATERAL (SELECT coalesce(o.run_id, $1) AS run_id) d
 WHERE s.listed AND NOT s.discontinued AND s.on_hand - s.reserved + s.on_order <= s.reorder_level
-    AND s.target_level > s.on_hand - s.reserved + s.on_order
-    AND NOT EXISTS (SELECT FROM replenishment_runs r WHERE r.tenant = s.tenant AND r.run_id = $1)
-GROUP BY s.tenant`
+    AND s.target_level > s.on_hand - s.reserved + s.on_order AND d.run_id <> ''
+    AND NOT EXISTS (SELECT FROM replenishment_runs r WHERE r.tenant = s.tenant AND r.run_id = d.run_id)
+GROUP BY s.tenant, d.run_id`
 
 const insertRun = `
 INSERT INTO replenishment_runs (tenant, run_id, lines, told_at) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, run_id) DO NOTHING`
@@ -82,18 +136,28 @@ type dueRun struct {
 func (r *runs) look(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, runWithin)
 	defer cancel()
+	var err error
+	if r.schedules, err = readSchedules(ctx, r.pool); err != nil {
+		return err
+	}
+	var tenants, ids []string
+	for _, s := range r.schedules {
+		tenants, ids = append(tenants, s.tenant), append(ids, r.runID(s.every))
+	}
+	if !slices.ContainsFunc(append(ids, r.runID(r.Every)), func(id string) bool { return id != "" }) {
+		return nil // nobody has runs
+	}
 	position, err := r.level(ctx)
 	if err != nil {
 		return err
 	}
-	id := r.now().UTC().Truncate(r.Every).Format("20060102T150405Z")
-	rows, err := r.pool.Query(ctx, selectDueRuns, id)
+	rows, err := r.pool.Query(ctx, selectDueRuns, r.runID(r.Every), tenants, ids)
 	if err != nil {
 		return fmt.Errorf("look for products to be bought: %w", err)
 	}
 	due, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (dueRun, error) {
-		d := dueRun{run: events.ReplenishmentRun{RunID: id, Position: position}}
-		err := row.Scan(&d.tenant, &d.run.Vendors, &d.run.Lines)
+		d := dueRun{run: events.ReplenishmentRun{Position: position}}
+		err := row.Scan(&d.tenant, &d.run.Vendors, &d.run.Lines, &d.run.RunID)
 		return d, err
 	})
 	if err != nil {
@@ -103,7 +167,7 @@ func (r *runs) look(ctx context.Context) error {
 		if err := r.Raise(ctx, due[i].tenant, &due[i].run); err != nil {
 			return fmt.Errorf("raise replenishment of %s: %w", due[i].tenant, err)
 		}
-		if _, err := r.pool.Exec(ctx, insertRun, due[i].tenant, id, due[i].run.Lines, r.now().UTC()); err != nil {
+		if _, err := r.pool.Exec(ctx, insertRun, due[i].tenant, due[i].run.RunID, due[i].run.Lines, r.now().UTC()); err != nil {
 			return fmt.Errorf("note run: %w", err)
 		}
 	}

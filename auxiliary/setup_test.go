@@ -110,6 +110,15 @@ func closing(order events.Event, typ events.Type, reason string) events.Event {
 	return e
 }
 
+// broughtBack is the return of one of an order's two cups.
+func broughtBack(order events.Event) events.Event {
+	e := closing(order, events.OrderReturned, "")
+	e.Data = &events.OrderReturn{
+		ReturnID: "r", Reason: "chipped", Lines: []events.ReturnedLine{{LineID: "1", SKU: "cup", Quantity: 1, Total: 1000}},
+	}
+	return e
+}
+
 // someOrders makes events of orders that run beside each other, with everything that notices have to pass over.
 func someOrders(seed uint64, orders int) []events.Event {
 	r := rand.New(rand.NewPCG(seed, 1))
@@ -136,6 +145,9 @@ func someOrders(seed uint64, orders int) []events.Event {
 				all = append(all, closing(order, events.OrderRejected, "no provider took it"))
 			default:
 				all = append(all, closing(order, events.OrderCompleted, ""))
+				if r.IntN(3) == 0 {
+					all = append(all, broughtBack(order))
+				}
 			}
 		}
 	}
@@ -279,7 +291,8 @@ func wanted(all []events.Event) int {
 			told[e.OrderID] = true
 		}
 		_, cancelled := e.Data.(*events.OrderCancellation)
-		if _, closed := e.Data.(*events.Closed); (closed || cancelled || e.Type == events.OrderPlaced) && told[e.OrderID] {
+		_, returned := e.Data.(*events.OrderReturn)
+		if _, closed := e.Data.(*events.Closed); (closed || cancelled || returned || e.Type == events.OrderPlaced) && told[e.OrderID] {
 			n++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -139,7 +140,7 @@ func (h *house) wired(every time.Duration, raise RaiseRun) *Runner {
 	system := wireStock(Deps{
 		Pool: h.aux, JS: h.js, Logger: slog.New(slog.DiscardHandler), Clock: noon,
 		Replenishment: ReplenishmentConfig{Every: every, Raise: raise},
-	})
+	}, nil)
 	return h.runner(quick(), system)
 }
 
@@ -235,6 +236,50 @@ func TestARunIsRaisedOnceForWhatIsToBeBought(t *testing.T) {
 	// A process that starts anew knows what was told.
 	require.NoError(t, (&runs{ReplenishmentConfig: ReplenishmentConfig{Every: time.Second, Raise: raise}, pool: h.aux, js: h.js, now: noon}).look(t.Context()))
 	assert.Len(t, raised, 2)
+}
+
+// A tenant's own schedule holds instead of the installation's, and its runs are at the schedule's times.
+func TestATenantHasAScheduleOfItsOwn(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	theirs := product("cup", 50)
+	theirs.Tenant, theirs.Data.(*events.Product).Tenant = "other", "other"
+	h.append(product("cup", 50), theirs)
+	start(t, h.wired(0, nil))
+	h.bucket("cup", 0)
+	raised := map[string]string{}
+	r := &runs{
+		ReplenishmentConfig: ReplenishmentConfig{Raise: func(_ context.Context, tenant string, run *events.ReplenishmentRun) error {
+			raised[tenant] = run.RunID
+			return nil
+		}}, pool: h.aux, js: h.js, now: func() time.Time { return noon().Add(90 * time.Minute) },
+	}
+	look := func(every time.Duration) map[string]string {
+		clear(raised)
+		r.Every = every
+		require.NoError(t, r.look(t.Context()))
+		return raised
+	}
+	d := h.desk(scheduleRoutes(RouteDeps{Pool: h.aux, Now: noon})...)
+	ask := func(method, body string, wanted int) string {
+		t.Helper()
+		status, answer := d.ask("user", method, schedulePath, body)
+		require.Equal(t, wanted, status, answer)
+		return answer
+	}
+	ask(http.MethodGet, "", http.StatusNotFound)
+	assert.Empty(t, look(0))
+	assert.JSONEq(t, `{"every":"30m0s","updated_at":"2026-03-01T12:00:00Z"}`, ask(http.MethodPut, `{"every":"30m"}`, http.StatusOK))
+	assert.Contains(t, ask(http.MethodGet, "", http.StatusOK), `"30m0s"`)
+	assert.Equal(t, map[string]string{"demo": "20260301T133000Z"}, look(0))
+	assert.Equal(t, map[string]string{"other": "20260301T130000Z"}, look(time.Hour))
+	ask(http.MethodPut, `{"every":"0s"}`, http.StatusOK)
+	assert.Equal(t, map[string]string{"other": "20260301T000000Z"}, look(24*time.Hour))
+	ask(http.MethodDelete, "", http.StatusNoContent)
+	assert.Equal(t, map[string]string{"demo": "20260301T000000Z"}, look(24*time.Hour))
+	for _, every := range []string{"-1s", "1.5s", "9999h", "soon"} {
+		ask(http.MethodPut, `{"every":"`+every+`"}`, http.StatusUnprocessableEntity)
+	}
 }
 
 func TestTwoWritersOfABucketLeaveTheLatest(t *testing.T) {

@@ -150,7 +150,7 @@ func (v *verification) expect(ctx context.Context, records []stream.Record) erro
 			if row[4], row[6] = address, ""; !usable {
 				row[4], row[6] = "", quietBadAddress
 			}
-		case *events.Closed, *events.OrderCancellation:
+		case *events.Closed, *events.OrderCancellation, *events.OrderReturn:
 		default:
 			continue
 		}

@@ -22,7 +22,7 @@ var folded = map[string][]foldedTable{
 	InvoiceName: {
 		{"invoices", "order_id, tenant, number, credit"}, {"invoice_series", "tenant, series, last"}, {"invoice_sellers", "tenant, name"},
 	},
-	LoyaltyName: {{"loyalty_points", "order_id, points, taken"}},
+	LoyaltyName: {{"loyalty_points", "order_id, points, taken, currency, kept, counts"}},
 	ProfileName: {
 		{"customers", "customer_id, tenant, since, merged_into"},
 		{"customer_keys", "tenant, key, customer_id"},

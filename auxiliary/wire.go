@@ -108,7 +108,7 @@ func Wire(deps Deps) (*Runner, error) {
 		return nil, fmt.Errorf("replenishment: %w", err)
 	}
 	return New(Config{
-		Pool: deps.Pool, Systems: []System{notices, wireStock(deps), NewInvoices(), NewLoyalty(), NewProfiles()}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
+		Pool: deps.Pool, Systems: []System{notices, wireStock(deps, hooks), NewInvoices(), NewLoyalty(), NewProfiles()}, Logger: deps.Logger, Clock: deps.Clock, Metrics: deps.Metrics,
 		QuietTo: deps.Mail.QuietTo, Pace: pace, End: deps.end, Busy: deps.Busy,
 		NewFollower: func(system string, after int64, digest [32]byte) Source {
 			return stream.NewFollower(stream.FollowerConfig{
@@ -118,11 +118,12 @@ func Wire(deps Deps) (*Runner, error) {
 	})
 }
 
-// wireStock makes the stock with its bucket and, where it is asked for, the runs of the replenishment.
-func wireStock(deps Deps) *Stock {
+// wireStock makes the stock with its bucket, its webhooks and, where there is a way to raise them, the runs of the replenishment.
+func wireStock(deps Deps, hooks *Hooks) *Stock {
 	bucket := &bucketWriter{pool: deps.Pool, js: deps.JS, logger: deps.Logger}
-	s := &Stock{beside: []func(context.Context){bucket.run}}
-	if deps.Replenishment.Every > 0 {
+	told := &teller{pool: deps.Pool, hooks: hooks, logger: deps.Logger, now: deps.Clock}
+	s := &Stock{beside: []func(context.Context){bucket.run, told.run}}
+	if deps.Replenishment.Raise != nil {
 		r := &runs{ReplenishmentConfig: deps.Replenishment, pool: deps.Pool, js: deps.JS, logger: deps.Logger, now: deps.Clock}
 		s.beside = append(s.beside, r.run)
 	}

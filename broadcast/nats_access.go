@@ -107,6 +107,11 @@ func (a *NATSAccess) Run(ctx context.Context) error {
 	for range accessWorkers {
 		done.Go(func() { a.work(ctx, questions) })
 	}
+	bucket, err := a.cfg.NATS.QueueSubscribe(stream.StockInfoService, calloutQueue, func(m *nats.Msg) { a.tellOfBucket(ctx, m) })
+	if err != nil {
+		return fmt.Errorf("subscribe to questions for the bucket: %w", err)
+	}
+	defer func() { _ = bucket.Unsubscribe() }()
 	if err := a.cfg.NATS.FlushTimeout(brokerAnswer); err != nil {
 		a.cfg.Logger.WarnContext(ctx, "logins on NATS wait for the connection", "cause", err)
 	}

@@ -96,7 +96,7 @@ func (q *question) admit(keys *stream.CalloutKeys, who auth.Identity, consumers 
 	claims.Name = who.ClientID // the server shows it instead of what the client sent
 	claims.Audience = stream.PartyAccount
 	claims.Expires = until.Unix()
-	claims.Permissions = permissionsOf(who.ClientID, consumers)
+	claims.Permissions = permissionsOf(who, consumers)
 	claims.Limits.Subs, claims.Limits.Payload = partySubscriptions, partyPayload
 	claims.AllowedConnectionTypes = jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket}
 	token, err := claims.Encode(keys.Issuer())
@@ -106,9 +106,9 @@ func (q *question) admit(keys *stream.CalloutKeys, who auth.Identity, consumers 
 	return token, nil
 }
 
-// permissionsOf allow the named consumers and the party's own inbox. An empty list of what may be published would allow everything, so
-// that a party without a consumer is denied everything in words.
-func permissionsOf(clientID string, consumers []string) jwt.Permissions {
+// permissionsOf allow the named consumers, the stock levels of the party's tenant and the party's own inbox. An empty list of what may be
+// published would allow everything, so that a party without either is denied everything in words.
+func permissionsOf(who auth.Identity, consumers []string) jwt.Permissions {
 	var p jwt.Permissions
 	for _, name := range consumers {
 		p.Pub.Allow.Add(
@@ -117,10 +117,20 @@ func permissionsOf(clientID string, consumers []string) jwt.Permissions {
 			"$JS.ACK."+stream.Name+"."+name+".>",
 		)
 	}
-	if len(consumers) == 0 {
+	if readsStock(who) {
+		p.Pub.Allow.Add(stream.StockInfo, stream.StockGet+who.Tenant+".>")
+		p.Sub.Allow.Add(stream.StockLevels + who.Tenant + ".>")
+	}
+	if len(p.Pub.Allow) == 0 {
 		p.Pub.Deny.Add(">")
 	}
-	p.Sub.Allow.Add(InboxPrefix(clientID) + ".>")
+	p.Sub.Allow.Add(InboxPrefix(who.ClientID) + ".>")
 	slices.Sort(p.Pub.Allow)
 	return p
+}
+
+// readsStock tells whether a party may read its tenant's stock levels, as over HTTP. A tenant that an outside issuer names may be no token of
+// a subject.
+func readsStock(who auth.Identity) bool {
+	return (who.Kind == auth.KindUser || who.Kind == auth.KindAuxiliary) && plainID.MatchString(who.Tenant)
 }

@@ -10,8 +10,8 @@ import (
 
 // PutAuxiliaryRecord stores what an auxiliary system has to say about an order; the user sees it with include=auxiliary. It
 // may be sent again: the same revision changes nothing. A Problem with the code stale_revision says that a newer revision is
-// stored.
-func (c *Client) PutAuxiliaryRecord(ctx context.Context, record AuxiliaryRecord) (AuxiliaryRecord, error) {
+// stored. With IfVersion of the revision that the writer has seen, another one in between is a Problem with the code version_mismatch.
+func (c *Client) PutAuxiliaryRecord(ctx context.Context, record AuxiliaryRecord, options ...WriteOption) (AuxiliaryRecord, error) {
 	body := struct {
 		Kind          string          `json:"kind"`
 		Revision      int64           `json:"revision"`
@@ -20,6 +20,9 @@ func (c *Client) PutAuxiliaryRecord(ctx context.Context, record AuxiliaryRecord)
 	}{record.Kind, record.Revision, record.SchemaVersion, record.Payload}
 	var answer AuxiliaryRecord
 	r := write(http.MethodPut, body, "v1", "orders", record.OrderID, "auxiliary", record.System, record.RecordID)
+	for _, option := range options {
+		option(&r)
+	}
 	meta, err := c.do(ctx, r, &answer)
 	answer.Meta = meta
 	if err != nil {

@@ -111,7 +111,7 @@ func (c *config) mail() auxiliary.MailConfig {
 
 // replenishment raises events through the API, as any auxiliary system could.
 func (c *config) replenishment() (auxiliary.ReplenishmentConfig, error) {
-	if c.ReplenishmentEvery == 0 {
+	if c.ReplenishmentEvery == 0 && c.ClientID == "" {
 		return auxiliary.ReplenishmentConfig{}, nil
 	}
 	store, err := client.New(client.Config{BaseURL: c.URL, ClientID: c.ClientID, ClientSecret: c.ClientSecret, UserAgent: "orderaux"})

@@ -1,22 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	netmail "net/mail"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,7 +24,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/orderstore/orderstore/auxiliary"
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/natstest"
 	"github.com/orderstore/orderstore/internal/pgtest"
@@ -61,6 +55,7 @@ type place struct {
 	js     jetstream.JetStream
 	last   int64
 	chain  [32]byte
+	within time.Duration // for everything to be handled
 }
 
 func newPlace(t *testing.T) *place {
@@ -71,7 +66,7 @@ func newPlace(t *testing.T) *place {
 	_, err = stream.Ensure(t.Context(), js, stream.Limits{})
 	require.NoError(t, err)
 	auxURL, writeURL := pgtest.EmptyURL(t), pgtest.URL(t, migrations.Write, "write")
-	p := &place{t: t, js: js, auxURL: auxURL, mail: filepath.Join(t.TempDir(), "mail")}
+	p := &place{t: t, js: js, auxURL: auxURL, within: testWithin, mail: filepath.Join(t.TempDir(), "mail")}
 	p.write, p.aux = p.pool(writeURL), p.pool(auxURL)
 	p.env = append(
 		os.Environ(), asProgram+"=1", "ORDERSTORE_POSTGRES_AUXILIARY="+auxURL, "ORDERSTORE_POSTGRES_WRITE="+writeURL,
@@ -88,11 +83,12 @@ func (p *place) pool(url string) *pgxpool.Pool {
 	return pool
 }
 
-// place writes orders to the log and to the stream; each second is completed at once.
-func (p *place) place(orders int) {
+// append writes events to the log and to the stream.
+func (p *place) append(all ...events.Event) {
 	p.t.Helper()
-	var rows [][]any
-	add := func(e events.Event) {
+	rows := make([][]any, 0, len(all))
+	for i := range all {
+		e := &all[i]
 		body, err := e.Encode()
 		require.NoError(p.t, err)
 		p.last++
@@ -105,24 +101,31 @@ func (p *place) place(orders int) {
 		_, err = p.js.PublishMsgAsync(msg, jetstream.WithExpectLastSequence(uint64(p.last-1)))
 		require.NoError(p.t, err)
 	}
-	for i := range orders {
-		e := events.New(events.OrderPlaced, time.Now(), &events.Placed{
-			Channel: "web", ExternalRef: fmt.Sprint(p.last), Region: "default", Currency: "EUR", Total: 100,
-			Lines:    []events.PlacedLine{{LineID: "1", SKU: "s", Quantity: 1, UnitPrice: 100, Total: 100}},
-			Customer: &events.Customer{Name: "Zoë 日本", Email: "zoe@example.com"},
-		})
-		e.Tenant, e.BusinessType, e.OrderID, e.OrderVersion = "demo", "retail", uuid.Must(uuid.NewV7()).String(), 1
-		add(e)
-		if i%2 == 0 {
-			done := events.New(events.OrderCompleted, time.Now(), &events.Closed{})
-			done.Tenant, done.BusinessType, done.OrderID, done.OrderVersion = e.Tenant, e.BusinessType, e.OrderID, 2
-			add(done)
-		}
-	}
 	_, err := p.write.CopyFrom(p.t.Context(), pgx.Identifier{"order_events"},
 		[]string{"position", "recorded_at", "subject", "event", "digest"}, pgx.CopyFromRows(rows))
 	require.NoError(p.t, err)
 	<-p.js.PublishAsyncComplete()
+}
+
+// place writes orders; each second is completed at once.
+func (p *place) place(orders int) {
+	p.t.Helper()
+	var all []events.Event
+	for i := range orders {
+		e := events.New(events.OrderPlaced, time.Now(), &events.Placed{
+			Channel: "web", ExternalRef: fmt.Sprint(p.last, "-", i), Region: "default", Currency: "EUR", Total: 100,
+			Lines:    []events.PlacedLine{{LineID: "1", SKU: "s", Quantity: 1, UnitPrice: 100, Total: 100}},
+			Customer: &events.Customer{Name: "Zoë 日本", Email: "zoe@example.com"},
+		})
+		e.Tenant, e.BusinessType, e.OrderID, e.OrderVersion = "demo", "retail", uuid.Must(uuid.NewV7()).String(), 1
+		all = append(all, e)
+		if i%2 == 0 {
+			done := events.New(events.OrderCompleted, time.Now(), &events.Closed{})
+			done.Tenant, done.BusinessType, done.OrderID, done.OrderVersion = e.Tenant, e.BusinessType, e.OrderID, 2
+			all = append(all, done)
+		}
+	}
+	p.append(all...)
 }
 
 // program is the running orderaux.
@@ -193,9 +196,21 @@ func (g *program) get(t *testing.T, path string) (int, string) {
 }
 
 func (p *place) mails() int {
-	found, err := filepath.Glob(filepath.Join(p.mail, "*.eml"))
+	dir, err := os.Open(p.mail)
+	if errors.Is(err, os.ErrNotExist) {
+		return 0
+	}
 	require.NoError(p.t, err)
-	return len(found)
+	defer func() { _ = dir.Close() }()
+	names, err := dir.Readdirnames(-1)
+	require.NoError(p.t, err)
+	n := 0
+	for _, name := range names {
+		if strings.HasSuffix(name, ".eml") {
+			n++
+		}
+	}
+	return n
 }
 
 const handledSQL = `SELECT bool_and(position = $1) AND NOT EXISTS (SELECT FROM outbox WHERE state = 'queued') FROM checkpoints`
@@ -203,7 +218,7 @@ const handledSQL = `SELECT bool_and(position = $1) AND NOT EXISTS (SELECT FROM o
 // settled waits until everything is handled and sent.
 func (p *place) settled() {
 	p.t.Helper()
-	require.Eventually(p.t, p.handled, testWithin, 10*time.Millisecond)
+	require.Eventually(p.t, p.handled, p.within, 10*time.Millisecond)
 }
 
 func TestRunsDrainsAndStarts(t *testing.T) {
@@ -229,139 +244,6 @@ func TestRunsDrainsAndStarts(t *testing.T) {
 	p.settled()
 	assert.Equal(t, 33, p.mails())
 	require.NoError(t, g.end(t, os.Interrupt))
-}
-
-// chaosOrders is how many orders the kill test runs: ORDERSTORE_CHAOS_ORDERS, or so many that it is quick.
-func chaosOrders(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("ORDERSTORE_CHAOS_ORDERS")
-	if text == "" {
-		return 1000
-	}
-	orders, err := strconv.Atoi(text)
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, orders, 100)
-	return orders
-}
-
-// receiver takes the webhooks of a tenant.
-type receiver struct {
-	*httptest.Server
-
-	mu     sync.Mutex
-	bodies map[string]string // by webhook-id
-	again  int               // messages that came more than once
-	other  int               // of these, with another body
-}
-
-func newReceiver(t *testing.T) *receiver {
-	t.Helper()
-	r := &receiver{bodies: map[string]string{}}
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body, err := io.ReadAll(req.Body)
-		if err != nil {
-			return // killed in the middle of it
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		id := req.Header.Get("Webhook-Id")
-		if was, twice := r.bodies[id]; twice {
-			r.again++
-			if was != string(body) {
-				r.other++
-			}
-		}
-		r.bodies[id] = string(body)
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	t.Cleanup(r.Close)
-	return r
-}
-
-// hook has each placed order told by a webhook too, as an operator's PUT does.
-func (p *place) hook(url string) {
-	p.t.Helper()
-	require.NoError(p.t, postgres.Migrate(p.t.Context(), p.auxURL, migrations.Auxiliary, "auxiliary"))
-	_, err := p.aux.Exec(p.t.Context(), `
-		INSERT INTO notice_settings VALUES ('demo', 0, 'en', '{order.placed,order.completed}', '{order.placed}', $1, $2, now())`,
-		url, "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
-	require.NoError(p.t, err)
-}
-
-// kill -9 at random points while orders flow: records are a fresh fold of the log, each event is told once by mail, and by webhook
-// at least once with the same id and body.
-func TestChaosKilledAtRandomPoints(t *testing.T) {
-	t.Parallel()
-	p, calls := newPlace(t), newReceiver(t)
-	p.env = append(p.env, "ORDERSTORE_WEBHOOK_ALLOWED_NETWORKS=127.0.0.0/8")
-	p.hook(calls.URL)
-	orders := chaosOrders(t)
-	kills := max(6, orders/500)
-	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	left := orders - orders/kills
-	p.place(orders - left)
-	for range kills {
-		g := p.run()
-		n := min(left, orders/kills)
-		p.place(n)
-		left -= n
-		enough := p.mails() + r.IntN(orders/kills)
-		require.Eventually(t, func() bool { return p.mails() >= enough || p.handled() }, testWithin, time.Millisecond)
-		require.Error(t, g.end(t, syscall.SIGKILL))
-	}
-	p.place(left)
-	p.run()
-	p.settled()
-
-	report, err := auxiliary.Verify(t.Context(), p.aux, stream.NewLog(p.write))
-	require.NoError(t, err)
-	require.True(t, report.Clean(), strings.Join(report.Details, "\n"))
-	stock, err := auxiliary.VerifyStock(t.Context(), p.aux, stream.NewLog(p.write))
-	require.NoError(t, err)
-	require.True(t, stock.Clean(), strings.Join(stock.Details, "\n"))
-	var held int64
-	require.NoError(t, p.aux.QueryRow(t.Context(), `SELECT reserved FROM stock WHERE sku = 's'`).Scan(&held))
-	require.EqualValues(t, orders, held, "no line is counted twice")
-	told := p.last
-	assert.EqualValues(t, orders, report.Orders)
-	assert.Equal(t, told, report.Sent)
-	assert.EqualValues(t, orders, report.Called)
-	assert.EqualValues(t, told, p.mails(), "one file an event")
-	calls.mu.Lock()
-	assert.Len(t, calls.bodies, orders)
-	assert.Zero(t, calls.other, "what comes again is the same")
-	t.Logf("%d kills, %d of %d calls came again", kills, calls.again, orders)
-	calls.mu.Unlock()
-	p.checkMails(int(told))
-}
-
-// handled tells whether all that was placed is handled and sent.
-func (p *place) handled() bool {
-	var done bool
-	err := p.aux.QueryRow(p.t.Context(), handledSQL, p.last).Scan(&done)
-	return err == nil && done
-}
-
-// checkMails looks whether each mail is whole and of the event that its name says.
-func (p *place) checkMails(told int) {
-	p.t.Helper()
-	ids := map[string]bool{}
-	files, err := os.ReadDir(p.mail)
-	require.NoError(p.t, err)
-	for _, f := range files {
-		if filepath.Ext(f.Name()) != ".eml" {
-			continue // the part of a file that a kill left behind
-		}
-		body, err := os.ReadFile(filepath.Join(p.mail, f.Name()))
-		require.NoError(p.t, err)
-		msg, err := netmail.ReadMessage(bytes.NewReader(body))
-		require.NoError(p.t, err, f.Name())
-		id := msg.Header.Get("Message-ID")
-		require.Equal(p.t, strings.TrimSuffix(f.Name(), ".eml"), strings.Split(id, ".")[1], "the id names the event")
-		ids[id] = true
-		require.Contains(p.t, string(body), "</html>", "the mail is whole")
-	}
-	assert.Len(p.t, ids, told)
 }
 
 func TestConfigNamesEveryFault(t *testing.T) {

@@ -40,6 +40,8 @@ func (names) Authenticate(_ context.Context, bearer string) (auth.Identity, erro
 		who.Tenant = name
 	case auth.KindProvider:
 		who.Provider = name
+	case auth.KindAuxiliary:
+		who.System = name
 	}
 	return who, nil
 }

@@ -13,7 +13,8 @@ import (
 )
 
 func stockCommand(c *connection) *cobra.Command {
-	return family("stock", "Stock: what is on hand, reserved, available and on order", stockListCommand(c), stockAdjustCommand(c), stockWatchCommand(c))
+	return family("stock", "Stock: what is on hand, reserved, available and on order", stockListCommand(c), stockAdjustCommand(c), stockWatchCommand(c),
+		stockWebhookCommand(c))
 }
 
 func stockListCommand(c *connection) *cobra.Command {
@@ -214,5 +215,6 @@ func replenishmentCommand(c *connection) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&filter.VendorID, "vendor", "", "of this vendor")
 	cmd.Flags().StringVar(&form, "format", "json", "json, csv or html")
+	cmd.AddCommand(scheduleCommand(c))
 	return cmd
 }

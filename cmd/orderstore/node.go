@@ -384,7 +384,7 @@ func (n *node) records() ([]httpapi.Route, error) {
 		return nil, err
 	}
 	return append(
-		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Now: time.Now}),
+		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Guard: guard, Now: time.Now}),
 		append(
 			auxiliary.OperateRoutes(auxiliary.OperateDeps{Pool: n.auxiliary, End: n.end, Now: time.Now}),
 			auxiliary.NoticeRoutes(auxiliary.NoticeDeps{Pool: n.auxiliary, Guard: guard, Now: time.Now})...,

@@ -24,8 +24,8 @@ const (
 	authTimeout      = 5    // seconds in which a party has to be let in or not
 )
 
-// exported is what parties reach of the stream: the state of a consumer, its next messages, and their acknowledgement. Which consumer is
-// said by each party's own permissions. JetStream's account information is nobody's business, but without this import the server would
+// exported is what parties reach of the stream: the state of a consumer, its next messages, and their acknowledgement; and of the bucket of
+// stock levels one level. Which consumer is said by each party's own permissions. JetStream's account information is nobody's business, but without this import the server would
 // give the parties' account all of JetStream's API as its own.
 func exported() []struct{ subject, more string } {
 	return []struct{ subject, more string }{
@@ -33,8 +33,21 @@ func exported() []struct{ subject, more string } {
 		{"$JS.API.CONSUMER.MSG.NEXT." + Name + ".*", "response_type: stream, "},
 		{"$JS.ACK." + Name + ".>", ""},
 		{"$JS.API.INFO", ""},
+		{StockGet + ">", ""},
 	}
 }
+
+// What parties read of the key-value bucket of stock levels: one level by its subject, and levels as they are written. A subject begins with
+// the tenant, and which tenant's may be read is said by each party's own permissions. Both say by their subject alone what is read; a
+// consumer would not, since its maker also says where in the bucket's account it delivers.
+const (
+	StockLevels = "$KV.STOCK."
+	StockGet    = "$JS.API.DIRECT.GET.KV_STOCK." + StockLevels
+	// StockInfo is what a client asks before it reads a bucket. JetStream's answer could list everybody's keys, so that the broadcasters
+	// give one, at StockInfoService.
+	StockInfo        = "$JS.API.STREAM.INFO.KV_STOCK"
+	StockInfoService = "orderstore.stock.info"
+)
 
 // The subjects by which our own roles see the connections of parties and end them.
 const (
@@ -63,10 +76,14 @@ func Accounts(user, password string, callout *Callout) string {
 	for _, e := range exported() {
 		fmt.Fprintf(&b, "      { service: %q, %saccounts: [ %s ] }\n", e.subject, e.more, PartyAccount)
 	}
+	fmt.Fprintf(&b, "      { service: %q, accounts: [ %s ] }\n", StockInfoService, PartyAccount)
+	fmt.Fprintf(&b, "      { stream: %q, accounts: [ %s ] }\n", StockLevels+">", PartyAccount)
 	fmt.Fprintf(&b, "    ]\n  }\n  %s {\n    imports: [\n", PartyAccount)
 	for _, e := range exported() {
 		fmt.Fprintf(&b, "      { service: { account: %s, subject: %q } }\n", OwnAccount, e.subject)
 	}
+	fmt.Fprintf(&b, "      { service: { account: %s, subject: %q }, to: %q }\n", OwnAccount, StockInfoService, StockInfo)
+	fmt.Fprintf(&b, "      { stream: { account: %s, subject: %q } }\n", OwnAccount, StockLevels+">")
 	b.WriteString("    ]\n  }\n}\n")
 	if callout != nil {
 		fmt.Fprintf(&b, "\nauthorization {\n  timeout: %d\n  auth_callout {\n    issuer: %s\n    xkey: %s\n    account: %s\n", authTimeout, callout.Issuer, callout.XKey, OwnAccount)
