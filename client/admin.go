@@ -11,8 +11,22 @@ import (
 type Tenant struct {
 	ID   string `json:"tenant"`
 	Name string `json:"name,omitempty"`
+	// Limits hold for all clients of the tenant together; nil: none.
+	Limits *Limits `json:"limits,omitempty"`
 
 	Meta Meta `json:"-"`
+}
+
+// Limits are what a tenant or a client may ask for; 0: no limit for a tenant, the installation's for a client. Rates and streams are
+// those of one node.
+type Limits struct {
+	OrdersPerSecond   int64 `json:"orders_per_second,omitempty"` // the lines of batches too
+	ReadsPerSecond    int64 `json:"reads_per_second,omitempty"`
+	SearchesPerSecond int64 `json:"searches_per_second,omitempty"` // pages of lists and exports
+	WritesPerSecond   int64 `json:"writes_per_second,omitempty"`
+	Burst             int64 `json:"burst,omitempty"`          // requests of a kind at once; 0: those of a second
+	MaxStreams        int64 `json:"max_streams,omitempty"`    // event streams and long polls
+	OrdersPerDay      int64 `json:"orders_per_day,omitempty"` // in UTC, on all nodes together; of tenants alone
 }
 
 // Provider is a third party that can do the work of some business types.
@@ -182,6 +196,15 @@ func (c *Client) DisableClient(ctx context.Context, id string) error {
 		return fmt.Errorf("disable client %s: %w", id, err)
 	}
 	return nil
+}
+
+// PutClientLimits sets what a client may ask for. It takes effect on every node within a second.
+func (c *Client) PutClientLimits(ctx context.Context, id string, l Limits) (Limits, error) {
+	var answer Limits
+	if _, err := c.do(ctx, write(http.MethodPut, l, "v1", "admin", "clients", id, "limits"), &answer); err != nil {
+		return answer, fmt.Errorf("set limits of client %s: %w", id, err)
+	}
+	return answer, nil
 }
 
 // RotateClientSecret gives a client a new secret. The old one ends at once; tokens it has stay valid until they expire.

@@ -54,6 +54,7 @@ func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) e
 		bulk.Query(upsertRegistry, e.Kind, e.ID, e.Position, e.Document)
 	}
 	putLoads(bulk, r.loads)
+	putDays(bulk, r)
 	putCircuits(bulk.Query, r)
 	putReports(bulk.Query, r)
 	if lock != nil {

@@ -56,7 +56,7 @@ func (a *api) placeBatch(c echo.Context, who auth.Identity) error {
 	c.Response().Flush() // a client may wait for the head of the answer before it sends its first line
 
 	b := &batch{
-		api: a, tenant: who.Tenant, trace: trace(c), control: control,
+		api: a, tenant: who.Tenant, trace: trace(c), control: control, pace: httpapi.Pacer(c),
 		pending: make(chan chan lineAnswer, batchWindow), room: semaphore.NewWeighted(batchBytes),
 	}
 	go b.read(ctx, c.Request().Body)
@@ -68,8 +68,9 @@ type batch struct {
 	tenant  string
 	trace   string
 	control *http.ResponseController
-	pending chan chan lineAnswer // in the order of the lines
-	room    *semaphore.Weighted  // for the bytes of lines
+	pace    func(context.Context) error // waits until there may be another order
+	pending chan chan lineAnswer        // in the order of the lines
+	room    *semaphore.Weighted         // for the bytes of lines
 }
 
 // read takes lines until the body ends and puts each under way.
@@ -92,6 +93,9 @@ func (b *batch) read(ctx context.Context, body io.Reader) {
 func (b *batch) start(ctx context.Context, n int, line []byte, err error) {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errLongLine) {
 		return // cut off in the middle of the line: it was not sent whole
+	}
+	if b.pace(ctx) != nil {
+		return // nothing of the line was done
 	}
 	done := make(chan lineAnswer, 1)
 	select {
@@ -129,7 +133,7 @@ func (b *batch) place(ctx context.Context, n int, line []byte) lineAnswer {
 
 func refused(n int, err error) lineAnswer {
 	status, problem := httpapi.ProblemOf(err)
-	if status == http.StatusInternalServerError {
+	if status == http.StatusInternalServerError || status == http.StatusTooManyRequests {
 		status = http.StatusServiceUnavailable // the line may be sent again
 	}
 	return lineAnswer{Line: n, Status: status, Problem: problem}

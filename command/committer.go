@@ -63,6 +63,7 @@ type Committer struct {
 	registry *Registry
 	ready    bool // head and registry are loaded
 	cache    *cache
+	days     days
 	// checked counts down the rounds that look up references, results and keys before they store any. Others store first, and are
 	// told by a unique violation that something is there: new orders are the rule, and repeated ones come together.
 	checked int
@@ -291,6 +292,9 @@ func (c *Committer) still(ctx context.Context, lock *headLock) error {
 func (c *Committer) load(ctx context.Context, w *wants, r *round) error {
 	left := c.cache.missing(w, r)
 	left.facts = w.facts
+	if err := c.quotas(ctx, w.placing, r); err != nil {
+		return err
+	}
 	if r.checked = c.checked > 0 || w.first; r.checked {
 		left.refs, left.results, left.keys = w.refs, w.results, w.keys
 	}
@@ -300,6 +304,7 @@ func (c *Committer) load(ctx context.Context, w *wants, r *round) error {
 // forget gives up all that is known of the database.
 func (c *Committer) forget() {
 	c.ready = false
+	c.days = days{}
 	c.cache.empty()
 }
 
@@ -377,6 +382,7 @@ func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
 	c.head = p.to
 	c.checked = max(c.checked-1, 0)
 	c.cache.take(r)
+	c.days.settled(r)
 	for _, e := range r.entries {
 		if err := c.registry.put(e); err != nil {
 			c.logger.ErrorContext(ctx, "reading the registry anew", "cause", err)

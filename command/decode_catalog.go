@@ -48,11 +48,56 @@ func decodeTenant(body []byte, id string) (*events.Tenant, error) {
 			sameID(r, id)
 		case "name":
 			r.String(&t.Name, 0, maxName)
+		case "limits":
+			t.Limits = &events.Limits{}
+			readLimits(r, t.Limits, true)
 		default:
 			r.Unknown()
 		}
 	})
+	if t.Limits != nil && *t.Limits == (events.Limits{}) {
+		t.Limits = nil
+	}
 	return t, r.Finish()
+}
+
+// maxPerSecond bounds a rate, a burst and what may be open: more is no limit.
+const maxPerSecond = 1_000_000
+
+// readLimits reads the limits of a tenant or of a client, which has no quota of orders.
+func readLimits(r *httpapi.Reader, l *events.Limits, quota bool) {
+	r.Object(func(name string) {
+		switch name {
+		case "orders_per_second":
+			r.Int(&l.OrdersPerSecond, 0, maxPerSecond)
+		case "reads_per_second":
+			r.Int(&l.ReadsPerSecond, 0, maxPerSecond)
+		case "searches_per_second":
+			r.Int(&l.SearchesPerSecond, 0, maxPerSecond)
+		case "writes_per_second":
+			r.Int(&l.WritesPerSecond, 0, maxPerSecond)
+		case "burst":
+			r.Int(&l.Burst, 0, maxPerSecond)
+		case "max_streams":
+			r.Int(&l.MaxStreams, 0, maxPerSecond)
+		case "orders_per_day":
+			if !quota {
+				r.Unknown()
+				return
+			}
+			r.Int(&l.OrdersPerDay, 0, math.MaxInt32)
+		default:
+			r.Unknown()
+		}
+	})
+}
+
+// decodeClientLimits reads what a client may ask for. It is kept as limits.Limits reads it.
+func decodeClientLimits(body []byte) (events.Limits, error) {
+	var l events.Limits
+	r := httpapi.NewReader(body)
+	readLimits(r, &l, false)
+	return l, r.Finish()
 }
 
 // decodeProduct reads a product. The target level is twice the reorder level unless given.

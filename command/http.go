@@ -24,6 +24,7 @@ type Clients interface {
 	CreateClient(ctx context.Context, n auth.NewClient) (auth.Credentials, error)
 	DisableClient(ctx context.Context, id string) error
 	RotateSecret(ctx context.Context, id string) (auth.Credentials, error)
+	SetLimits(ctx context.Context, id string, document []byte) error
 }
 
 // Routes are the write side's routes.
@@ -58,6 +59,7 @@ func Routes(s Submitter, clients Clients) []httpapi.Route {
 		{Method: put, Path: "/v1/admin/catalog/vendors/:vendor_id", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putVendor},
 		{Method: post, Path: "/v1/admin/clients", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.createClient},
 		{Method: post, Path: "/v1/admin/clients/:client_id/disable", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.disableClient},
+		{Method: put, Path: "/v1/admin/clients/:client_id/limits", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.putClientLimits},
 		{Method: post, Path: "/v1/admin/clients/:client_id/rotate-secret", Scope: auth.ScopeAdmin, Kinds: operators, Handler: a.rotateSecret},
 	}
 }

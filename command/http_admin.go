@@ -1,6 +1,8 @@
 package command
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -123,6 +125,30 @@ func (a *api) rotateSecret(c echo.Context, _ auth.Identity) error {
 	}
 	c.Response().Header().Set("Cache-Control", "no-store")
 	return c.JSON(http.StatusOK, credentials)
+}
+
+// putClientLimits sets what a client may ask for, instead of what every client may; none are the defaults again.
+func (a *api) putClientLimits(c echo.Context, _ auth.Identity) error {
+	id, err := httpapi.IDParam(c, "client_id")
+	if err != nil {
+		return err
+	}
+	body, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
+	if err != nil {
+		return err
+	}
+	l, err := decodeClientLimits(body)
+	if err != nil {
+		return err
+	}
+	document, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("encode limits: %w", err)
+	}
+	if err := a.clients.SetLimits(c.Request().Context(), id, document); err != nil {
+		return err
+	}
+	return c.JSONBlob(http.StatusOK, document)
 }
 
 func decodeClient(body []byte) (auth.NewClient, error) {

@@ -42,11 +42,17 @@ type PlaceOrder struct {
 	Traceparent string
 }
 
-func (c *PlaceOrder) wants(w *wants) { w.refs = append(w.refs, c.Submission.ref()) }
+func (c *PlaceOrder) wants(w *wants) {
+	w.refs = append(w.refs, c.Submission.ref())
+	w.place(c.Submission.Tenant)
+}
 
 func (c *PlaceOrder) apply(r *round) (reply, error) {
 	if known, ok := r.byRef[c.Submission.ref()]; ok {
 		return c.again(known)
+	}
+	if err := r.admit(c.Submission.Tenant); err != nil {
+		return reply{}, err
 	}
 	d := r.decide(nil, c.Traceparent)
 	if err := d.place(&c.Submission); err != nil {

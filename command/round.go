@@ -29,7 +29,8 @@ type wants struct {
 	results []resultRef
 	keys    []keyRef
 	facts   []factRef
-	first   bool // look up keys before anything is stored: a repeated command would not run into what is stored already
+	placing []string // tenants with new orders
+	first   bool     // look up keys before anything is stored: a repeated command would not run into what is stored already
 }
 
 // orderState is an order as the committer holds it: what is stored, and what this round made of it.
@@ -77,6 +78,7 @@ type round struct {
 	// circuits are those that this round changed, as they were before it.
 	circuits map[string]circuit
 	reports  map[string]loadReport // by provider
+	quotas   map[string]*quota     // of tenants that have one
 	// deadlines are those of the tasks that this round changed; zero: none any more.
 	deadlines map[string]deadline
 }
@@ -88,7 +90,7 @@ func newRound(from head, at time.Time, registry *Registry) *round {
 		at: at, registry: registry, from: from,
 		orders: map[string]*orderState{}, byRef: map[orderRef]*orderState{}, byTask: map[string]*orderState{},
 		results: map[resultRef][sha256.Size]byte{}, answers: map[keyRef]storedAnswer{}, loads: map[string]int64{}, facts: map[factRef]fact{},
-		circuits: map[string]circuit{}, reports: map[string]loadReport{},
+		circuits: map[string]circuit{}, reports: map[string]loadReport{}, quotas: map[string]*quota{},
 		deadlines: map[string]deadline{},
 	}
 }

@@ -165,6 +165,19 @@ const (
 type Tenant struct {
 	ID   string `json:"tenant"`
 	Name string `json:"name,omitempty"`
+	// Limits are nil where there are none.
+	Limits *Limits `json:"limits,omitempty"`
+}
+
+// Limits are what a tenant may ask for, by all of its clients together; 0: no limit. Rates and streams are those of one node.
+type Limits struct {
+	OrdersPerSecond   int64 `json:"orders_per_second,omitempty"`
+	ReadsPerSecond    int64 `json:"reads_per_second,omitempty"`
+	SearchesPerSecond int64 `json:"searches_per_second,omitempty"`
+	WritesPerSecond   int64 `json:"writes_per_second,omitempty"`
+	Burst             int64 `json:"burst,omitempty"` // requests of a kind at once; 0: those of a second
+	MaxStreams        int64 `json:"max_streams,omitempty"`
+	OrdersPerDay      int64 `json:"orders_per_day,omitempty"` // in UTC, on all nodes together
 }
 
 // Provider is the payload of provider.changed and the provider as stored.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/orderstore/orderstore/client"
 )
@@ -22,6 +23,7 @@ func family(use, short string, below ...*cobra.Command) *cobra.Command {
 
 func tenantsCommand(c *connection) *cobra.Command {
 	var t client.Tenant
+	var l client.Limits
 	put := &cobra.Command{
 		Use: "put TENANT", Short: "Create or change a tenant", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,6 +32,9 @@ func tenantsCommand(c *connection) *cobra.Command {
 				return err
 			}
 			t.ID = args[0]
+			if l != (client.Limits{}) {
+				t.Limits = &l
+			}
 			answer, err := store.PutTenant(cmd.Context(), t)
 			if err != nil {
 				return err
@@ -38,7 +43,39 @@ func tenantsCommand(c *connection) *cobra.Command {
 		},
 	}
 	put.Flags().StringVar(&t.Name, "name", "", "name for people")
+	limitFlags(put.Flags(), &l)
+	put.Flags().Int64Var(&l.OrdersPerDay, "orders-per-day", 0, "orders on one day in UTC, on all nodes together (default: no limit)")
 	return family("tenants", "Tenants: the accounts of users", put, noticesCommand(c))
+}
+
+// limitFlags are what tenants and clients have in common.
+func limitFlags(f *pflag.FlagSet, l *client.Limits) {
+	f.Int64Var(&l.OrdersPerSecond, "orders-per-second", 0, "orders, lines of batches too, on one node")
+	f.Int64Var(&l.ReadsPerSecond, "reads-per-second", 0, "reads of one thing, on one node")
+	f.Int64Var(&l.SearchesPerSecond, "searches-per-second", 0, "pages of lists and exports, on one node")
+	f.Int64Var(&l.WritesPerSecond, "writes-per-second", 0, "other writes, on one node")
+	f.Int64Var(&l.Burst, "burst", 0, "requests of a kind at once (default: those of a second)")
+	f.Int64Var(&l.MaxStreams, "max-streams", 0, "event streams and long polls that are open at the same time, on one node")
+}
+
+func limitsCommand(c *connection) *cobra.Command {
+	var l client.Limits
+	cmd := &cobra.Command{
+		Use: "limits CLIENT_ID", Short: "Set what a client may ask for; without flags it is what every client may", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			store, err := c.client(asOperator)
+			if err != nil {
+				return err
+			}
+			answer, err := store.PutClientLimits(cmd.Context(), args[0], l)
+			if err != nil {
+				return err
+			}
+			return indented(cmd.OutOrStdout(), answer)
+		},
+	}
+	limitFlags(cmd.Flags(), &l)
+	return cmd
 }
 
 func providersCommand(c *connection) *cobra.Command {
@@ -187,7 +224,7 @@ func tokensCommand(c *connection) *cobra.Command {
 			return err
 		},
 	}
-	return family("tokens", "Clients and their access tokens", create, show, disableCommand(c), rotateCommand(c))
+	return family("tokens", "Clients and their access tokens", create, show, disableCommand(c), rotateCommand(c), limitsCommand(c))
 }
 
 // disableCommand and rotateCommand end what a client logs in with.

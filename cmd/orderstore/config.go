@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/orderstore/orderstore/internal/limits"
 )
 
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
@@ -35,11 +37,30 @@ type config struct {
 	// ReplenishmentEvery is the time between runs of dev's replenishment; 0: none.
 	ReplenishmentEvery time.Duration `env:"REPLENISHMENT_EVERY" envDefault:"24h"`
 
+	// What one client may ask of one node unless the operator says otherwise; 0: no limit.
+	OrdersPerSecond   int64 `env:"LIMIT_ORDERS_PER_SECOND" envDefault:"50000"`
+	ReadsPerSecond    int64 `env:"LIMIT_READS_PER_SECOND" envDefault:"100000"`
+	SearchesPerSecond int64 `env:"LIMIT_SEARCHES_PER_SECOND" envDefault:"10000"`
+	WritesPerSecond   int64 `env:"LIMIT_WRITES_PER_SECOND" envDefault:"50000"`
+	MaxStreams        int64 `env:"LIMIT_STREAMS" envDefault:"8192"`
+
+	// Connections that are open at the same time; 0: no limit.
+	MaxConnections           int `env:"MAX_CONNECTIONS" envDefault:"20000"`
+	MaxConnectionsPerAddress int `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"15000"`
+
 	WebhookAllowedNetworks []string        `env:"WEBHOOK_ALLOWED_NETWORKS"`
 	WebhookAllowHTTP       bool            `env:"WEBHOOK_ALLOW_HTTP"`
 	WebhookRetries         []time.Duration `env:"WEBHOOK_RETRIES"` // pauses between attempts
 	WebhookRetention       time.Duration   `env:"WEBHOOK_RETENTION" envDefault:"168h"`
 	WebhookDisableAfter    time.Duration   `env:"WEBHOOK_DISABLE_AFTER" envDefault:"120h"`
+}
+
+// limits are what a client may ask for by default.
+func (c *config) limits() limits.Limits {
+	return limits.Limits{
+		OrdersPerSecond: c.OrdersPerSecond, ReadsPerSecond: c.ReadsPerSecond, SearchesPerSecond: c.SearchesPerSecond,
+		WritesPerSecond: c.WritesPerSecond, MaxStreams: c.MaxStreams,
+	}
 }
 
 // minNATSLogin keeps parties from logging in without end: servers count in whole seconds.
@@ -114,6 +135,12 @@ func (c *config) validate(roles []role) error {
 	}
 	if c.DurabilityEvery < 0 {
 		faults = append(faults, errors.New("ORDERSTORE_DURABILITY_EVERY is negative"))
+	}
+	if min(c.OrdersPerSecond, c.ReadsPerSecond, c.SearchesPerSecond, c.WritesPerSecond, c.MaxStreams) < 0 {
+		faults = append(faults, errors.New("ORDERSTORE_LIMIT_*: no limit may be negative"))
+	}
+	if min(c.MaxConnections, c.MaxConnectionsPerAddress) < 0 {
+		faults = append(faults, errors.New("ORDERSTORE_MAX_CONNECTIONS and ORDERSTORE_MAX_CONNECTIONS_PER_ADDRESS may not be negative"))
 	}
 	if c.WebhookRetention < 0 || c.WebhookDisableAfter < 0 {
 		faults = append(faults, errors.New("ORDERSTORE_WEBHOOK_RETENTION and ORDERSTORE_WEBHOOK_DISABLE_AFTER may not be negative"))

@@ -95,7 +95,7 @@ func elsewhere(routes []httpapi.Route) []httpapi.Route {
 // newAdmission sheds what the node cannot take, and shows it in the metrics.
 func (n *node) newAdmission() *httpapi.Admission {
 	refusals := telemetry.NewRefusals(n.registry)
-	cfg := httpapi.AdmissionConfig{Refused: func(c httpapi.Class) { refusals.Count(c.String()) }}
+	cfg := httpapi.AdmissionConfig{Refused: func(c httpapi.Class) { refusals.Count(c.String()) }, Limiter: n.limiter}
 	if n.committer != nil {
 		cfg.Pressure = n.committer.Pressure
 		telemetry.Gauge(n.registry, "orderstore_command_pressure",

@@ -21,6 +21,7 @@ import (
 	"github.com/orderstore/orderstore/command"
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/limits"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/telemetry"
@@ -59,6 +60,7 @@ type node struct {
 	clients    *auth.Store
 	authn      *auth.Authenticator
 	issuer     *auth.Issuer
+	limiter    *limits.Limiter
 	committer  *command.Committer
 	relay      *broadcast.Relay
 	projection *projection.Projection
@@ -181,7 +183,10 @@ func (n *node) startAuth(ctx context.Context) error {
 	if n.issuer, err = auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients); err != nil {
 		return err
 	}
-	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard)
+	if n.limiter, err = limits.New(n.cfg.limits(), time.Now); err != nil {
+		return err
+	}
+	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard, limits.NewReader(n.write, n.limiter, n.log))
 	return nil
 }
 

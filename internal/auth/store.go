@@ -128,6 +128,20 @@ func (s *Store) DisableClient(ctx context.Context, id string) error {
 	return nil
 }
 
+// SetLimits stores what a client may ask for, as package limits reads it. An unknown or disabled client is fault.NotFound.
+func (s *Store) SetLimits(ctx context.Context, id string, document []byte) error {
+	const set = `
+		UPDATE clients SET limits = nullif($2::jsonb, '{}'), updated_at = clock_timestamp() WHERE client_id = $1 AND disabled_at IS NULL`
+	tag, err := s.pool.Exec(ctx, set, id, document)
+	if err != nil {
+		return fmt.Errorf("set limits of a client: %w", err)
+	}
+	if tag.RowsAffected() == 0 {
+		return fault.New(fault.NotFound, "no such client")
+	}
+	return nil
+}
+
 // RotateSecret gives a client a new secret and ends the old one at once; live tokens stay valid until they expire.
 // An unknown or disabled client is fault.NotFound.
 func (s *Store) RotateSecret(ctx context.Context, id string) (Credentials, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/limits"
 )
 
 // Class says what a busy node gives up first: exports, then lists, then other reads, then writes, and the submission of orders last.
@@ -98,6 +99,8 @@ type AdmissionConfig struct {
 	Pressure func() float64
 	// Refused is told the class of each request that was refused for overload, here or by a handler; nil: nobody is.
 	Refused func(Class)
+	// Limiter counts what each caller asks for; nil: nobody does.
+	Limiter *limits.Limiter
 }
 
 // Admission refuses requests with 503 and Retry-After before a node's memory or its answers' time run away. It counts, and

@@ -73,7 +73,7 @@ func (r Route) handle(authn Authenticator, a *Admission) echo.HandlerFunc {
 		limit = DefaultMaxBody
 	}
 	class := r.class()
-	answer := func(c echo.Context) error { return r.answer(c, authn) }
+	answer := func(c echo.Context) error { return r.answer(c, authn, a) }
 	if r.compressed() {
 		answer = a.compress.around(answer)
 	}
@@ -86,7 +86,7 @@ func (r Route) handle(authn Authenticator, a *Admission) echo.HandlerFunc {
 }
 
 // answer lets the handler answer those who may ask.
-func (r Route) answer(c echo.Context, authn Authenticator) error {
+func (r Route) answer(c echo.Context, authn Authenticator, a *Admission) error {
 	if r.Public {
 		return r.Handler(c, auth.Identity{})
 	}
@@ -94,6 +94,11 @@ func (r Route) answer(c echo.Context, authn Authenticator) error {
 	if err != nil {
 		return err
 	}
+	done, err := a.charge(c, r.class(), who)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if len(r.Kinds) > 0 && !slices.Contains(r.Kinds, who.Kind) {
 		return fault.New(fault.Forbidden, "this is not for clients of kind %s", who.Kind)
 	}
