@@ -25,6 +25,7 @@ const (
 	maxBatchLine  = 1 << 20          // bytes of one line
 	batchBytes    = 4 << 20          // bytes of the lines that are being worked on
 	lineWithin    = 60 * time.Second // a client that sends nothing for so long is cut
+	answerTaken   = 60 * time.Second // a client that does not read its answers for so long is cut
 	flushAfter    = 64               // answers written before they are sent, while more are ready
 	batchReadSize = 64 << 10         // bytes
 	batchLife     = 6 * time.Hour    // of one request
@@ -156,6 +157,10 @@ func (b *batch) answer(w *echo.Response, cancel context.CancelFunc) error {
 				unsent = 0
 			}
 			line = <-done
+		}
+		if unsent == 0 {
+			// Not every connection has deadlines.
+			_ = b.control.SetWriteDeadline(time.Now().Add(answerTaken))
 		}
 		if err := out.Encode(line); err != nil {
 			cancel()

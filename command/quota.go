@@ -83,6 +83,9 @@ func (r *round) admit(tenant string) error {
 		return nil
 	}
 	if q.used+q.added >= q.most {
+		if !r.checked {
+			return errLookFirst // it may be one that was placed before
+		}
 		next := r.at.Truncate(24 * time.Hour).Add(24 * time.Hour)
 		return fault.New(fault.TooManyRequests, "the tenant has placed the %d orders that it may place on one day", q.most).
 			Retry(next.Sub(r.at)).With("orders_per_day", q.most)

@@ -291,9 +291,12 @@ func (n *node) serve(ctx context.Context) error {
 	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
 	var base context.Context
 	base, n.streams = context.WithCancel(context.WithoutCancel(ctx))
+	guarded := httpapi.Guarded(n.listener, httpapi.ListenerConfig{
+		Most: n.cfg.MaxConnections, MostPerAddress: n.cfg.MaxConnectionsPerAddress, Refused: telemetry.RefusedConnections(n.registry),
+	})
 	n.http.BaseContext = func(net.Listener) context.Context { return base }
 	go func() {
-		if err := n.http.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := n.http.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
 			n.failed <- fmt.Errorf("http: %w", err)
 		}
 	}()

@@ -19,6 +19,7 @@ import (
 // Limits of a connection.
 const (
 	readHeaderTimeout = 5 * time.Second
+	writeTimeout      = 2 * time.Minute // from the request's head to the end of the answer
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
 )
@@ -67,13 +68,14 @@ func New(cfg Config) (*echo.Echo, error) {
 	return e, nil
 }
 
-// NewServer serves a handler with the limits of every listener of ours. There is no WriteTimeout: streams live long and
-// set a deadline for each of their writes. Set ErrorLog where net/http's own complaints should go elsewhere than stderr.
+// NewServer serves a handler with the limits of every listener of ours. Streams and downloads outlive writeTimeout, since they set a
+// deadline for each of their writes; there is no ReadTimeout, since net/http would end them by it. Set ErrorLog where net/http's own complaints should go elsewhere than stderr.
 func NewServer(addr string, handler http.Handler) *http.Server {
 	return &http.Server{
 		Addr:              addr,
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
+		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 	}
@@ -105,6 +107,10 @@ func surround(cfg Config) echo.MiddlewareFunc {
 			start := cfg.Now()
 			id := requestID(c.Request())
 			c.Response().Header()[HeaderRequestID] = []string{id}
+			if c.Request().ContentLength != 0 {
+				// Also of a body that nobody reads: net/http does, before it answers. Batches set their own. A test's recorder has no deadlines.
+				_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyTimeout))
+			}
 			err := guarded(next, c)
 			var broken *cutOff
 			half := c.Response().Committed && errors.As(err, &broken)

@@ -48,7 +48,7 @@ func TestServerLimits(t *testing.T) {
 	require.Equal(t, 5*time.Second, s.ReadHeaderTimeout)
 	require.Equal(t, 16<<10, s.MaxHeaderBytes)
 	require.Positive(t, s.IdleTimeout)
-	require.Zero(t, s.WriteTimeout)
+	require.Equal(t, 2*time.Minute, s.WriteTimeout, "streams and downloads set their own")
 	require.Zero(t, s.ReadTimeout)
 }
 

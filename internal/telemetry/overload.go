@@ -30,3 +30,12 @@ func ClassGauge(registry *prometheus.Registry, class string, read func() float64
 		ConstLabels: prometheus.Labels{"class": class},
 	}, read))
 }
+
+// RefusedConnections registers orderstore_http_refused_connections_total, and gives what counts one.
+func RefusedConnections(registry *prometheus.Registry) func() {
+	refused := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "orderstore_http_refused_connections_total", Help: "Connections that were closed because too many were open.",
+	})
+	registry.MustRegister(refused)
+	return refused.Inc
+}

@@ -1,0 +1,89 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/orderstore/orderstore/internal/httpapi"
+)
+
+// guarded serves what says how much of a body it read.
+func guarded(t *testing.T, cfg httpapi.ListenerConfig) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		_, _ = io.WriteString(w, req.URL.Path+" "+string(body))
+	}))
+	s.Listener = httpapi.Guarded(s.Listener, cfg)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// TestAmbiguousRequestIsRefused: case 59, on a connection that was in use before, in one piece with what came before it and byte by byte.
+func TestAmbiguousRequestIsRefused(t *testing.T) {
+	t.Parallel()
+	addr := guarded(t, httpapi.ListenerConfig{})
+	const good = "POST /good HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+	const bad = "POST /bad HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+	for _, step := range []int{1, len(good) + 70, len(good + bad)} {
+		conn := dial(t, addr)
+		for rest := good + bad; rest != ""; {
+			n := min(step, len(rest))
+			if _, err := io.WriteString(conn, rest[:n]); err != nil {
+				break // it is closed already
+			}
+			rest = rest[n:]
+		}
+		in := bufio.NewReader(conn)
+		first, err := http.ReadResponse(in, nil)
+		require.NoError(t, err)
+		body, err := io.ReadAll(first.Body)
+		require.NoError(t, err)
+		require.NoError(t, first.Body.Close())
+		require.Equal(t, "/good abc", string(body))
+		second, err := http.ReadResponse(in, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusBadRequest, second.StatusCode)
+		rest, _ := io.ReadAll(second.Body) // until the connection's end, or its reset
+		require.NoError(t, second.Body.Close())
+		require.NotContains(t, string(rest), "smuggled")
+	}
+}
+
+func TestConnectionsAreCounted(t *testing.T) {
+	t.Parallel()
+	refused := make(chan struct{}, 8)
+	addr := guarded(t, httpapi.ListenerConfig{Most: 2, MostPerAddress: 2, Refused: func() { refused <- struct{}{} }})
+	ask := func(conn net.Conn) string {
+		_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		require.NoError(t, err)
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		require.NoError(t, err)
+		return strings.TrimSpace(line)
+	}
+	first := dial(t, addr)
+	require.Equal(t, "HTTP/1.1 200 OK", ask(first))
+	require.Equal(t, "HTTP/1.1 200 OK", ask(dial(t, addr)))
+	line, err := bufio.NewReader(dial(t, addr)).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 503 Service Unavailable\r\n", line)
+	<-refused
+	require.NoError(t, first.Close())
+	require.Eventually(t, func() bool {
+		again, err := http.Get("http://" + addr) //nolint:noctx // one that is not refused
+		if err != nil {
+			return false
+		}
+		defer again.Body.Close()
+		return again.StatusCode == http.StatusOK
+	}, 10*time.Second, 10*time.Millisecond, "one has gone")
+}
