@@ -41,7 +41,7 @@ The exit status is 1 if anything that was submitted was refused, lost, or read o
 	}
 	root.AddCommand(
 		throughputCommand(), latencyCommand(), batchCommand(), stallCommand(), growthCommand(), fanoutCommand(), soakCommand(), readsCommand(),
-		auxiliaryCommand(), reportCommand(), echoCommand())
+		auxiliaryCommand(), idleCommand(), reportCommand(), echoCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "orderbench:", err)
 		return 1

@@ -70,6 +70,13 @@ func TestUnsafePrimaryStopsIntake(t *testing.T) {
 	problem, ok := errors.AsType[*client.Problem](err)
 	require.True(t, ok, "%v", err)
 	require.Equal(t, http.StatusServiceUnavailable, problem.Status)
+	// Case 58: what is answered with 5xx is not kept under its key.
+	direct := &system{t: t, at: endpoints{HTTP: url}}
+	token, err := user.Token(t.Context())
+	require.NoError(t, err)
+	const kept = `{"channel":"web","external_ref":"kept","business_type":"x","currency":"EUR","lines":[{"sku":"A","quantity":1,"unit_price":1}]}`
+	answer, _ := direct.send(http.MethodPost, token, "/v1/orders", kept, "Idempotency-Key", "case-58")
+	require.Equal(t, http.StatusServiceUnavailable, answer.status, answer.body)
 	another := launch(t, append(o.env, "ORDERSTORE_HTTP="+freeAddress(t)), "orderstore", "serve", "--roles", "command")
 	<-another.done
 	require.Error(t, another.err, "it does not start either")
@@ -81,6 +88,9 @@ func TestUnsafePrimaryStopsIntake(t *testing.T) {
 		return status == http.StatusOK
 	}, startWithin, 20*time.Millisecond)
 	require.NoError(t, submitWithin(t, user, time.Minute, "after"))
+	answer, header := direct.send(http.MethodPost, token, "/v1/orders", kept, "Idempotency-Key", "case-58")
+	require.Equal(t, http.StatusCreated, answer.status, "the second try is a first one: %s", answer.body)
+	require.Empty(t, header.Get("Idempotency-Replayed"))
 	node.terminate()
 	require.Equal(t, 1, strings.Count(node.out.String(), "no commands are taken"), "it is said once")
 }

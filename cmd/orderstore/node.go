@@ -292,7 +292,7 @@ func (n *node) serve(ctx context.Context) error {
 	var base context.Context
 	base, n.streams = context.WithCancel(context.WithoutCancel(ctx))
 	guarded := httpapi.Guarded(n.listener, httpapi.ListenerConfig{
-		Most: n.cfg.MaxConnections, MostPerAddress: n.cfg.MaxConnectionsPerAddress, Refused: telemetry.RefusedConnections(n.registry),
+		Most: mostConnections(n.cfg.MaxConnections), MostPerAddress: n.cfg.MaxConnectionsPerAddress, Refused: telemetry.RefusedConnections(n.registry),
 	})
 	n.http.BaseContext = func(net.Listener) context.Context { return base }
 	go func() {

@@ -1,0 +1,16 @@
+package main
+
+import "syscall"
+
+// mostConnections keeps a quarter of the files that the process may have open for all but its clients: for databases, NATS and the disk.
+func mostConnections(configured int) int {
+	var files syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) != nil {
+		return configured
+	}
+	most := files.Cur / 4 * 3
+	if configured > 0 && uint64(configured) <= most { //nolint:gosec // not negative
+		return configured
+	}
+	return int(min(most, 1<<30)) //nolint:gosec // bounded
+}
