@@ -10,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 )
 
@@ -86,4 +88,55 @@ func TestConnectionsAreCounted(t *testing.T) {
 		defer again.Body.Close()
 		return again.StatusCode == http.StatusOK
 	}, 10*time.Second, 10*time.Millisecond, "one has gone")
+}
+
+// Case 62, for bodies: one that comes drop by drop to a route that does not read it ends with its connection. The time is the server's own,
+// so here it is only seen to be set.
+func TestDrippingBodyIsCut(t *testing.T) {
+	t.Parallel()
+	var set time.Time
+	e := newAPI(t, httpapi.Config{})
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/nowhere", strings.NewReader("drop"))
+	e.e.ServeHTTP(&timed{ResponseRecorder: httptest.NewRecorder(), read: &set}, req)
+	require.WithinDuration(t, time.Now().Add(30*time.Second), set, 10*time.Second)
+}
+
+// timed is a connection whose deadline is seen.
+type timed struct {
+	*httptest.ResponseRecorder
+	read *time.Time
+}
+
+func (w *timed) SetReadDeadline(at time.Time) error {
+	*w.read = at
+	return nil
+}
+
+// Case 51: what is sent compressed is refused before a byte of it is read.
+func TestCompressedBodyIsNotRead(t *testing.T) {
+	t.Parallel()
+	body := &counted{Reader: strings.NewReader(strings.Repeat("x", 1000))}
+	e := echo.New()
+	req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", body)
+	req.Header.Set("Content-Type", "application/json")
+	c := e.NewContext(req, httptest.NewRecorder())
+	_, err := httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
+	require.NotEqual(t, fault.UnsupportedMedia, fault.CodeOf(err))
+	require.Positive(t, body.read, "the counting counts")
+	body.read = 0
+	req.Header.Set("Content-Encoding", "gzip")
+	_, err = httpapi.ReadJSON(c, httpapi.DefaultMaxBody)
+	require.Equal(t, fault.UnsupportedMedia, fault.CodeOf(err))
+	require.Zero(t, body.read)
+}
+
+type counted struct {
+	io.Reader
+	read int
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
 }
