@@ -289,8 +289,8 @@ func (n *node) serve(ctx context.Context) error {
 		return err
 	}
 	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
-	var base context.Context
-	base, n.streams = context.WithCancel(context.WithoutCancel(ctx))
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	n.streams = cancel
 	guarded := httpapi.Guarded(n.listener, httpapi.ListenerConfig{
 		Most: mostConnections(n.cfg.MaxConnections), MostPerAddress: n.cfg.MaxConnectionsPerAddress, Refused: telemetry.RefusedConnections(n.registry),
 	})
