@@ -1,6 +1,19 @@
 package main
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+
+	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/telemetry"
+)
+
+// guarded is the node's listener with its limits of connections.
+func (n *node) guarded() net.Listener {
+	return httpapi.Guarded(n.listener, httpapi.ListenerConfig{
+		Most: mostConnections(n.cfg.MaxConnections), MostPerAddress: n.cfg.MaxConnectionsPerAddress, Refused: telemetry.RefusedConnections(n.registry),
+	})
+}
 
 // mostConnections keeps a quarter of the files that the process may have open for all but its clients: for databases, NATS and the disk.
 func mostConnections(configured int) int {

@@ -289,11 +289,9 @@ func (n *node) serve(ctx context.Context) error {
 		return err
 	}
 	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
-	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	n.streams = cancel
-	guarded := httpapi.Guarded(n.listener, httpapi.ListenerConfig{
-		Most: mostConnections(n.cfg.MaxConnections), MostPerAddress: n.cfg.MaxConnectionsPerAddress, Refused: telemetry.RefusedConnections(n.registry),
-	})
+	var base context.Context
+	base, n.streams = context.WithCancel(context.WithoutCancel(ctx))
+	guarded := n.guarded()
 	n.http.BaseContext = func(net.Listener) context.Context { return base }
 	go func() {
 		if err := n.http.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
