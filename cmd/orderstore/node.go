@@ -285,7 +285,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
 	var base context.Context
-	base, n.streams = context.WithCancel(context.WithoutCancel(ctx))
+	base, n.streams = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // stopServing calls it
 	n.http.BaseContext = func(net.Listener) context.Context { return base }
 	go func() {
 		if err := n.http.Serve(n.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/internal/auth"
 )
 
@@ -110,6 +112,9 @@ func (m *matrix) attempt(o operation, who identity, path string) tried {
 	require.NoError(m.t, err, "%s: %s", o.name(), who.name)
 	defer func() { _ = answer.Body.Close() }()
 	got := tried{status: answer.StatusCode, headers: tellTales(answer.Header)}
+	if o.operators() && o.method != http.MethodGet && got.status != http.StatusUnauthorized && got.status != http.StatusForbidden {
+		m.written[answer.Header.Get("X-Request-Id")] = fmt.Sprintf("%s: %d ", o.name(), got.status)
+	}
 	assert.Contains(m.t, o.Responses, strconv.Itoa(got.status), "%s: %s: a status that the document does not have", o.name(), who.name)
 	got.body = m.readAnswer(o, who, answer)
 	return got
@@ -176,6 +181,21 @@ func everyOperationAndIdentity(d *doors) {
 	require.Greater(d.t, sealed, 5, "cursors of another")
 	for _, o := range operations {
 		m.ownersComeIn(o)
+	}
+	m.writesAreListed()
+}
+
+// writesAreListed: the audit trail has each of the admin writes that were let in.
+func (m *matrix) writesAreListed() {
+	m.t.Helper()
+	listed := map[string]string{}
+	for e, err := range m.operator().ListAudit(m.t.Context(), client.AuditFilter{ClientID: m.as.Operator.ClientID}) {
+		require.NoError(m.t, err)
+		listed[e.RequestID] = strconv.Itoa(e.Status)
+	}
+	require.Greater(m.t, len(m.written), 15)
+	for request, answered := range m.written {
+		require.Contains(m.t, answered, " "+listed[request]+" ", "is not in the audit trail, or with %q", listed[request])
 	}
 }
 

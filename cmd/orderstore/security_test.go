@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -226,6 +227,27 @@ func adminIsAudited(d *doors) {
 	} {
 		require.Equal(d.t, want, seen[request])
 	}
+	filtered := 0
+	began := time.Now().Add(-time.Hour)
+	for e, err := range d.operator().ListAudit(d.t.Context(), client.AuditFilter{ClientID: operator, Path: "/v1/admin/tenants/audited", Since: began}) {
+		require.NoError(d.t, err)
+		require.Equal(d.t, "/v1/admin/tenants/audited", e.Path)
+		filtered++
+	}
+	require.Equal(d.t, 1, filtered)
+	for _, nothing := range []client.AuditFilter{{ClientID: "nobody"}, {Path: "/v1/orders"}, {Since: time.Now().Add(time.Hour)}} {
+		for e, err := range d.operator().ListAudit(d.t.Context(), nothing) {
+			d.t.Fatalf("%+v: %+v, %v", nothing, e, err)
+		}
+	}
+	told, status := runCommand(d.t, "orderctl", "audit", "--data", d.data, "--path", "/v1/admin/tenants/audited")
+	require.Zero(d.t, status, told)
+	require.Contains(d.t, told, "/v1/admin/tenants/audited  201")
+	keys, status := runCommand(d.t, "orderctl", "keys", "rotate", "--data", d.data)
+	require.Zero(d.t, status, keys)
+	require.Equal(d.t, 2, strings.Count(keys, `"kid"`))
+	told, _ = runCommand(d.t, "orderctl", "audit", "--data", d.data, "--limit", "0")
+	require.Contains(d.t, told, "POST    /v1/admin/signing-keys/rotate")
 	for _, sql := range []string{`UPDATE admin_audit SET client_id = 'nobody'`, `DELETE FROM admin_audit`, `TRUNCATE admin_audit`} {
 		_, err := d.primary().Exec(d.t.Context(), sql)
 		require.ErrorContains(d.t, err, "append-only", sql)

@@ -32,12 +32,13 @@ type matrix struct {
 	canaries   []string               // only those who belong to the tenant demo read these
 	hers       []string               // what strangers have of their own
 	narrowed   map[string]string      // tokens without one scope
+	written    map[string]string      // admin writes that were let in, by the request's id
 }
 
 // matrix makes one of everything for the tenant demo, and then something for the others.
 func (d *doors) matrix() *matrix {
 	d.t.Helper()
-	m := &matrix{doors: d, http: held(d.t), ids: map[string]string{}, own: map[auth.Kind]identity{}, narrowed: map[string]string{}}
+	m := &matrix{doors: d, http: held(d.t), ids: map[string]string{}, own: map[auth.Kind]identity{}, narrowed: map[string]string{}, written: map[string]string{}}
 	for name, token := range d.tokens {
 		who := identity{
 			name: name, token: token, kind: auth.Kind(name[strings.LastIndex(name, " ")+1:]), stranger: strings.HasPrefix(name, "other "),
