@@ -34,7 +34,7 @@ func read(t *testing.T, path string) string {
 // pages are the texts that people follow.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	paths := []string{"README.md", "Makefile", ".ci/run", "scripts/setup", "scripts/instance", "scripts/smoke", "scripts/bench"}
+	paths := []string{"README.md", "Makefile", ".ci/run", "scripts/setup", "scripts/instance", "scripts/smoke", "scripts/bench", "scripts/fuzz", "scripts/security"}
 	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestNamedTargetsExist(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^([a-z-]+):.* ## `).FindAllStringSubmatch(read(t, "Makefile"), -1) {
 		targets[match[1]] = true
 	}
-	for _, name := range []string{"run", "test", "build", "lint", "bench", "chaos", "demo", "setup", "fmt", "clean", "help"} {
+	for _, name := range []string{"run", "test", "build", "lint", "bench", "chaos", "demo", "setup", "fmt", "clean", "help", "fuzz", "security"} {
 		assert.True(t, targets[name], "Makefile has no described target %s", name)
 	}
 	named := regexp.MustCompile("(?m)(?:`|\\$ |^)make ((?:[a-z-]+ ?)+)")
