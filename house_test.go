@@ -112,6 +112,45 @@ func TestNamedTestsExist(t *testing.T) {
 	assert.NotEmpty(t, strings.Fields(list))
 }
 
+// TestNamedSecurityTestsExist: each test or fuzz target that docs/security.md names is in the code, in the package that it says where it
+// says one, and each fuzz target of the code is in its table of what is read.
+func TestNamedSecurityTestsExist(t *testing.T) {
+	t.Parallel()
+	found := regexp.MustCompile(`(?m)^(?:\./)?(.*)/[^/]+_test\.go:func ((?:Test|Fuzz)\w+)`)
+	inCode, targets := map[string][]string{}, 0
+	for _, match := range found.FindAllStringSubmatch(run(t.Context(), t, "grep", "-roE", "--include=*_test.go", `^func (Test|Fuzz)\w+`, "."), -1) {
+		inCode[match[2]] = append(inCode[match[2]], match[1])
+	}
+	page := read(t, "docs/security.md")
+	// Names one after the other may have one package behind them: `TestA`, `TestB` (auth).
+	group := regexp.MustCompile("((?:`(?:Test|Fuzz)\\w+`(?:, | and |: )?)+)(?: ?\\(([a-z]+|internal/[a-z]+)\\))?")
+	name := regexp.MustCompile(`(?:Test|Fuzz)\w+`)
+	named := map[string]bool{}
+	for _, match := range group.FindAllStringSubmatch(page, -1) {
+		for _, test := range name.FindAllString(match[1], -1) {
+			named[test] = true
+			assert.NotEmpty(t, inCode[test], "docs/security.md names %s", test)
+			if where := filepath.Base(match[2]); match[2] != "" {
+				assert.True(t, slices.ContainsFunc(inCode[test], func(dir string) bool { return filepath.Base(dir) == where }), "%s is not in %s, but in %v", test, where, inCode[test])
+			}
+		}
+	}
+	for test := range inCode {
+		if strings.HasPrefix(test, "Fuzz") {
+			targets++
+			assert.True(t, named[test], "docs/security.md does not say what %s is for", test)
+		}
+	}
+	assert.Greater(t, targets, 30)
+	listed := run(t.Context(), t, "scripts/fuzz", "--list")
+	for _, parser := range []string{
+		"./command FuzzDecodeOrder", "./command FuzzBatchLines", "./internal/httpapi FuzzCursor", "./client FuzzWebhookSignature", "./internal/auth FuzzAuthenticate",
+		"./events FuzzDecode", "./cmd/orderctl/mapping FuzzParse", "./cmd/orderctl/rows FuzzRead", "./events FuzzSubject", "./events FuzzDecodeOrder", "./query FuzzFilter",
+	} {
+		assert.Contains(t, listed, parser+"\n", "what make fuzz runs")
+	}
+}
+
 // TestNamedCommandsExist builds the programs and asks each for the help of every command line that a page shows.
 func TestNamedCommandsExist(t *testing.T) {
 	t.Parallel()
