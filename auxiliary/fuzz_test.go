@@ -17,8 +17,8 @@ import (
 	"github.com/orderstore/orderstore/internal/webhook"
 )
 
-func posted(body string) echo.Context {
-	r := httptest.NewRequest(http.MethodPut, "/", strings.NewReader(body))
+func posted(ctx context.Context, body string) echo.Context {
+	r := httptest.NewRequestWithContext(ctx, http.MethodPut, "/", strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	c := echo.New().NewContext(r, httptest.NewRecorder())
 	c.SetParamNames("id", "system", "record_id")
@@ -39,7 +39,7 @@ func FuzzBodies(f *testing.F) {
 	guard, err := webhook.NewGuard(webhook.GuardConfig{Resolver: nowhere})
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, which byte, body string) {
-		first, err := readPosted(guard, which, body)
+		first, err := readPosted(t.Context(), guard, which, body)
 		if err != nil {
 			status, problem := httpapi.ProblemOf(err)
 			require.True(t, status >= 400 && status < 500, "%v", err)
@@ -51,7 +51,7 @@ func FuzzBodies(f *testing.F) {
 		}
 		spaced := jsontext.Value(body)
 		require.NoError(t, spaced.Indent(jsontext.PreserveRawStrings(true)))
-		second, err := readPosted(guard, which, string(spaced))
+		second, err := readPosted(t.Context(), guard, which, string(spaced))
 		require.NoError(t, err)
 		require.Equal(t, first, second)
 		if r, ok := first.(Record); ok {
@@ -60,8 +60,8 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
-func readPosted(guard *webhook.Guard, which byte, body string) (any, error) {
-	c := posted(body)
+func readPosted(ctx context.Context, guard *webhook.Guard, which byte, body string) (any, error) {
+	c := posted(ctx, body)
 	switch which % 5 {
 	case 0:
 		return readRecord(c, auth.Identity{Kind: auth.KindAuxiliary, System: "erp"})

@@ -16,8 +16,9 @@ import (
 	"github.com/orderstore/orderstore/internal/fault"
 )
 
-func asking(query string, header http.Header) echo.Context {
-	r := httptest.NewRequest(http.MethodGet, "/v1/orders", nil)
+func asking(t *testing.T, query string, header http.Header) echo.Context {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/orders", http.NoBody)
 	r.URL.RawQuery, r.Header = query, header
 	return echo.New().NewContext(r, httptest.NewRecorder())
 }
@@ -70,7 +71,7 @@ func FuzzFilter(f *testing.F) {
 		if strings.Contains(query, "cursor") {
 			return // FuzzCursor has them
 		}
-		r, err := q.listRequestOf(asking(query, nil), who)
+		r, err := q.listRequestOf(asking(t, query, nil), who)
 		if err != nil {
 			require.Contains(t, []fault.Code{fault.BadParameter, fault.Forbidden}, fault.CodeOf(err), "%v", err)
 			return
@@ -96,7 +97,7 @@ func FuzzFields(f *testing.F) {
 	f.Add("fields=attributes.a.b,,")
 	f.Add("fields=lines.*")
 	f.Fuzz(func(t *testing.T, query string) {
-		c := asking(query, nil)
+		c := asking(t, query, nil)
 		fields, err := fieldsOf(c)
 		if err != nil {
 			require.Equal(t, fault.BadParameter, fault.CodeOf(err))
@@ -120,13 +121,13 @@ func FuzzAccept(f *testing.F) {
 	f.Add("wait=5")
 	f.Fuzz(func(t *testing.T, header string) {
 		require.Contains(t, []string{echo.MIMEApplicationJSON, mimeCSV, echo.MIMETextHTML}, accepted([]string{header}))
-		format, err := formatOf(asking("", http.Header{"Accept": {header}}))
+		format, err := formatOf(asking(t, "", http.Header{"Accept": {header}}))
 		require.NoError(t, err)
 		require.Contains(t, exportNames(), format.name)
 		for _, only := range []string{mimeCSV, echo.MIMETextHTML} {
 			require.Equal(t, only, accepted([]string{only}))
 		}
-		wait := preferredWait(asking("", http.Header{"Prefer": {header}}))
+		wait := preferredWait(asking(t, "", http.Header{"Prefer": {header}}))
 		require.True(t, wait >= 0 && wait <= maxWait)
 	})
 }

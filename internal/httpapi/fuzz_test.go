@@ -15,8 +15,9 @@ import (
 	"github.com/orderstore/orderstore/internal/httpapi"
 )
 
-func asked(query string, header http.Header) (echo.Context, *httptest.ResponseRecorder) {
-	r := httptest.NewRequest(http.MethodGet, "/", nil)
+func asked(t *testing.T, query string, header http.Header) (echo.Context, *httptest.ResponseRecorder) {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
 	r.URL.RawQuery, r.Header = query, header
 	rec := httptest.NewRecorder()
 	return echo.New().NewContext(r, rec), rec
@@ -29,7 +30,7 @@ func FuzzPosition(f *testing.F) {
 	f.Add("+1", "wait=-1s&limit=0")
 	f.Add("", "wait=999999h&limit=00200&%zz")
 	f.Fuzz(func(t *testing.T, header, query string) {
-		c, _ := asked(query, http.Header{httpapi.HeaderPosition: {header}})
+		c, _ := asked(t, query, http.Header{httpapi.HeaderPosition: {header}})
 		p, err := httpapi.PositionParam(c)
 		if err != nil {
 			require.Equal(t, fault.BadParameter, fault.CodeOf(err))
@@ -54,7 +55,7 @@ func FuzzIfMatch(f *testing.F) {
 	f.Add(`*`, int64(1), "a-b")
 	f.Add(`"7","8"`, int64(9223372036854775807), "")
 	f.Fuzz(func(t *testing.T, header string, version int64, suffix string) {
-		c, _ := asked("", http.Header{"If-Match": {header}})
+		c, _ := asked(t, "", http.Header{"If-Match": {header}})
 		got, present, err := httpapi.IfMatch(c)
 		require.True(t, present)
 		switch {
@@ -70,7 +71,7 @@ func FuzzIfMatch(f *testing.F) {
 			return
 		}
 		for _, weak := range []string{"", "W/"} {
-			c, _ = asked("", http.Header{"If-Match": {weak + httpapi.ETag(version, suffix)}})
+			c, _ = asked(t, "", http.Header{"If-Match": {weak + httpapi.ETag(version, suffix)}})
 			got, _, err = httpapi.IfMatch(c)
 			require.NoError(t, err)
 			require.Equal(t, version, got)
@@ -86,14 +87,14 @@ func FuzzIfNoneMatch(f *testing.F) {
 	f.Add(`"7-gzip-zstd"`, int64(7))
 	f.Fuzz(func(t *testing.T, header string, version int64) {
 		etag := httpapi.ETag(version, "")
-		c, rec := asked("", http.Header{"If-None-Match": {header}})
+		c, rec := asked(t, "", http.Header{"If-None-Match": {header}})
 		same := httpapi.NotModified(c, etag)
 		require.Equal(t, same, rec.Code == http.StatusNotModified && c.Response().Committed)
 		inner := strings.Trim(etag, `"`)
 		if same {
 			require.True(t, strings.Contains(header, `"`+inner) || strings.Contains(header, "*"), header)
 		}
-		c, _ = asked("", http.Header{"If-None-Match": {`"other", W/` + etag}})
+		c, _ = asked(t, "", http.Header{"If-None-Match": {`"other", W/` + etag}})
 		require.True(t, httpapi.NotModified(c, etag))
 	})
 }
