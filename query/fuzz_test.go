@@ -78,6 +78,7 @@ func FuzzFilter(f *testing.F) {
 		}
 		require.Equal(t, "demo", r.filter.tenant)
 		require.True(t, r.limit >= 1 && r.limit <= maxLimit)
+		require.Contains(t, []string{"placed_at", "updated_at", "total"}, r.sorting.column, "the one name that becomes part of a statement")
 		sql, args := r.filter.statement(access{}, r.sorting, nil, r.limit)
 		plain, _ := r.filter.harmless().statement(access{}, r.sorting, nil, r.limit)
 		require.Equal(t, plain, sql)
