@@ -95,7 +95,7 @@ type hasher struct {
 func seed(tenant string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(tenant)) //nolint:gosec // a hash never fails
-	h.Write([]byte{0}) //nolint:gosec // a hash never fails
+	h.Write([]byte{0})      //nolint:gosec // a hash never fails
 	return h.Sum32()
 }
 
