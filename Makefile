@@ -8,6 +8,8 @@ DATA ?= .data
 HTTP ?= 127.0.0.1:8080
 # What test and bench look at; PKG=./command narrows both.
 PKG ?= ./...
+# How long fuzz runs each target.
+FUZZTIME ?= 60s
 # Where bench writes its page and plots.
 OUT ?= measured
 # Test binaries at a time. Each may run a Postgres and a broker of its own, so more than four only get in each other's way.
@@ -23,7 +25,7 @@ LINT = .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/
 SPECTRAL := 6.16.3
 GOFUMPT = go tool -modfile=tools.mod gofumpt
 
-.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos clean
+.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos fuzz security clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -68,6 +70,12 @@ bench: build ## Measure for under ten minutes, alone on the machine: the parts, 
 chaos: build ## Kill and break things while orders flow, and check that nothing is lost
 	ORDERSTORE_CHAOS_ORDERS=10000 go test -race -count 1 -timeout 30m -run Chaos ./cmd/...
 	$(if $(wildcard internal/chaos),go test -race -count 1 -timeout 30m -tags chaos ./internal/chaos/...)
+
+fuzz: quiet-setup ## Run every fuzz target for FUZZTIME (60s) each
+	@FUZZTIME="$(FUZZTIME)" scripts/fuzz
+
+security: build $(LINT) ## Look for holes: gosec, govulncheck, sqlmap and slowhttptest (SQLMAP_MINUTES=0: all of it)
+	@LINT="$(abspath $(LINT))" scripts/security
 
 clean: ## Remove what was built; DATA stays
 	rm -rf bin .cache coverage.out

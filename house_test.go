@@ -34,7 +34,7 @@ func read(t *testing.T, path string) string {
 // pages are the texts that people follow.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	paths := []string{"README.md", "Makefile", ".ci/run", "scripts/setup", "scripts/instance", "scripts/smoke", "scripts/bench"}
+	paths := []string{"README.md", "Makefile", ".ci/run", "scripts/setup", "scripts/instance", "scripts/smoke", "scripts/bench", "scripts/fuzz", "scripts/security"}
 	for _, pattern := range []string{"docs/*.md", "docs/adr/*.md"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
@@ -62,7 +62,7 @@ func TestNamedTargetsExist(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^([a-z-]+):.* ## `).FindAllStringSubmatch(read(t, "Makefile"), -1) {
 		targets[match[1]] = true
 	}
-	for _, name := range []string{"run", "test", "build", "lint", "bench", "chaos", "demo", "setup", "fmt", "clean", "help"} {
+	for _, name := range []string{"run", "test", "build", "lint", "bench", "chaos", "demo", "setup", "fmt", "clean", "help", "fuzz", "security"} {
 		assert.True(t, targets[name], "Makefile has no described target %s", name)
 	}
 	named := regexp.MustCompile("(?m)(?:`|\\$ |^)make ((?:[a-z-]+ ?)+)")
@@ -110,6 +110,45 @@ func TestNamedTestsExist(t *testing.T) {
 	t.Parallel()
 	list := run(t.Context(), t, "grep", "-rhoE", "--include=*_test.go", `^func Test\w*Chaos\w*`, "cmd")
 	assert.NotEmpty(t, strings.Fields(list))
+}
+
+// TestNamedSecurityTestsExist: each test or fuzz target that docs/security.md names is in the code, in the package that it says where it
+// says one, and each fuzz target of the code is in its table of what is read.
+func TestNamedSecurityTestsExist(t *testing.T) {
+	t.Parallel()
+	found := regexp.MustCompile(`(?m)^(?:\./)?(.*)/[^/]+_test\.go:func ((?:Test|Fuzz)\w+)`)
+	inCode, targets := map[string][]string{}, 0
+	for _, match := range found.FindAllStringSubmatch(run(t.Context(), t, "grep", "-roE", "--include=*_test.go", `^func (Test|Fuzz)\w+`, "."), -1) {
+		inCode[match[2]] = append(inCode[match[2]], match[1])
+	}
+	page := read(t, "docs/security.md")
+	// Names one after the other may have one package behind them: `TestA`, `TestB` (auth).
+	group := regexp.MustCompile("((?:`(?:Test|Fuzz)\\w+`(?:, | and |: )?)+)(?: ?\\(([a-z]+|internal/[a-z]+)\\))?")
+	name := regexp.MustCompile(`(?:Test|Fuzz)\w+`)
+	named := map[string]bool{}
+	for _, match := range group.FindAllStringSubmatch(page, -1) {
+		for _, test := range name.FindAllString(match[1], -1) {
+			named[test] = true
+			assert.NotEmpty(t, inCode[test], "docs/security.md names %s", test)
+			if where := filepath.Base(match[2]); match[2] != "" {
+				assert.True(t, slices.ContainsFunc(inCode[test], func(dir string) bool { return filepath.Base(dir) == where }), "%s is not in %s, but in %v", test, where, inCode[test])
+			}
+		}
+	}
+	for test := range inCode {
+		if strings.HasPrefix(test, "Fuzz") {
+			targets++
+			assert.True(t, named[test], "docs/security.md does not say what %s is for", test)
+		}
+	}
+	assert.Greater(t, targets, 30)
+	listed := run(t.Context(), t, "scripts/fuzz", "--list")
+	for _, parser := range []string{
+		"./command FuzzDecodeOrder", "./command FuzzBatchLines", "./internal/httpapi FuzzCursor", "./client FuzzWebhookSignature", "./internal/auth FuzzAuthenticate",
+		"./events FuzzDecode", "./cmd/orderctl/mapping FuzzParse", "./cmd/orderctl/rows FuzzRead", "./events FuzzSubject", "./events FuzzDecodeOrder", "./query FuzzFilter",
+	} {
+		assert.Contains(t, listed, parser+"\n", "what make fuzz runs")
+	}
 }
 
 // TestNamedCommandsExist builds the programs and asks each for the help of every command line that a page shows.

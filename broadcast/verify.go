@@ -44,7 +44,7 @@ func Verify(ctx context.Context, js jetstream.JetStream, log Log, to int64, prog
 		return v, err
 	}
 	v.Bounds = bounds
-	s := &scan{v: v, log: log, position: bounds.First - 1, to: min(bounds.Last, to), progress: progress}
+	s := &scan{v: v, log: log, position: max(bounds.First-1, 0), to: min(bounds.Last, to), progress: progress}
 	if err := s.run(ctx, js); err != nil {
 		return v, err
 	}

@@ -22,7 +22,7 @@ const (
 	mostSecrets = 5 // that sign at a time
 
 	lockSubscription = `SELECT 1 FROM subscriptions WHERE id = $1 FOR UPDATE`
-	countSecrets     = `SELECT count(*) FROM subscription_secrets WHERE subscription_id = $1 AND (expires_at IS NULL OR expires_at > $2)`
+	countSecrets     = `SELECT count(*) FROM subscription_secrets WHERE subscription_id = $1 AND (expires_at IS NULL OR expires_at > $2)` //nolint:gosec // G101: the name of a table
 	expireSecrets    = `UPDATE subscription_secrets SET expires_at = $2 WHERE subscription_id = $1 AND (expires_at IS NULL OR expires_at > $2)`
 	insertAttempt    = `INSERT INTO delivery_attempts (id, subscription_id, at, position, delivery_id, order_id, event_type, attempt, replay, outcome,
 	status, latency_us, reason, answer) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`

@@ -84,6 +84,7 @@ type key struct {
 }
 
 const (
+	//nolint:gosec // G101: the name of a table
 	selectSecrets = `SELECT id, subscription_id, secret, created_at, expires_at FROM subscription_secrets
 WHERE subscription_id = ANY ($1) AND (expires_at IS NULL OR expires_at > $2) ORDER BY subscription_id, created_at DESC, id DESC`
 )

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"time"
+
+	"github.com/nats-io/nats.go"
 )
 
 // SetClock gives the client another time of day.
@@ -30,3 +32,6 @@ func StreamEvents(body []byte) ([]Event, error) {
 		all = append(all, e)
 	}
 }
+
+// EventOfHeaders reads the event that a message's headers announce.
+func EventOfHeaders(h nats.Header) (Event, error) { return eventOfHeaders(h) }

@@ -17,8 +17,9 @@ import (
 )
 
 // eventOf reads the event that a message announces: a CloudEvent in binary mode.
-func eventOf(m jetstream.Msg) (Event, error) {
-	h := m.Headers()
+func eventOf(m jetstream.Msg) (Event, error) { return eventOfHeaders(m.Headers()) }
+
+func eventOfHeaders(h nats.Header) (Event, error) {
 	e := Event{
 		SpecVersion: h.Get("ce-specversion"), ID: h.Get("ce-id"), Type: h.Get("ce-type"), Source: h.Get("ce-source"), Subject: h.Get("ce-subject"),
 		Tenant: h.Get("ce-tenant"), BusinessType: h.Get("ce-businesstype"), TaskID: h.Get("ce-taskid"), Provider: h.Get("ce-provider"),

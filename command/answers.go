@@ -74,7 +74,7 @@ func answerAll(r *round, jobs []*job, replies []*reply, outcomes []outcome) erro
 			return err
 		}
 		outcomes[i].answer = answer
-		r.keep(jobs[i].key, answer)
+		r.keep(jobs[i].key, answer) //nolint:gosec // outcomes has one for each job, as replies has
 	}
 	for i, j := range jobs {
 		if replies[i] == nil && outcomes[i].err == nil && outcomes[i].answer.Status == 0 {

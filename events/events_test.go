@@ -222,25 +222,6 @@ func TestDocumentBytesAreStable(t *testing.T) {
 	})
 }
 
-func FuzzDecode(f *testing.F) {
-	for _, e := range samples() {
-		body, err := e.Encode()
-		require.NoError(f, err)
-		f.Add(body)
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		e, err := Decode(1, body)
-		if err != nil {
-			return
-		}
-		_, _ = Apply(nil, &e)
-		again, err := e.Encode()
-		require.NoError(t, err)
-		_, err = Decode(1, again)
-		require.NoError(t, err)
-	})
-}
-
 func BenchmarkEncode(b *testing.B) {
 	e := samples()[0]
 	for b.Loop() {

@@ -62,7 +62,7 @@ a development instance, with --as for the party; or by ORDERSTORE_URL, ORDERSTOR
 	c.flags(root.PersistentFlags())
 	root.AddCommand(
 		importCommand(c), submitCommand(c), getCommand(c), listCommand(c), watchCommand(c), ordersCommand(c), exportCommand(c),
-		tenantsCommand(c), providersCommand(c), routesCommand(c), productsCommand(c), vendorsCommand(c), tokensCommand(c), lagCommand(c),
+		tenantsCommand(c), providersCommand(c), routesCommand(c), productsCommand(c), vendorsCommand(c), tokensCommand(c), keysCommand(c), auditCommand(c), lagCommand(c),
 		tasksCommand(c), subscriptionsCommand(c), stockCommand(c), replenishmentCommand(c), stateMachineCommand(c), invoiceCommand(c), customersCommand(c),
 		sampleCommand(), providerSimCommand(c), conformanceCommand(c),
 		auxiliaryCommand(c),

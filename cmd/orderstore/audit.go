@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,7 +31,8 @@ const (
 	selectAudit   = `
 SELECT a.id, a.at, a.client_id, a.method, a.path, a.request_id, o.status
 FROM admin_audit a LEFT JOIN admin_audit o ON o.asked = a.id
-WHERE a.asked IS NULL AND a.id < $1 ORDER BY a.id DESC LIMIT $2`
+WHERE a.asked IS NULL AND a.id < $1 AND ($3 = '' OR a.client_id = $3) AND starts_with(a.path, $4) AND a.at >= $5
+ORDER BY a.id DESC LIMIT $2`
 )
 
 // audit writes down who does what through the admin API.
@@ -105,34 +108,85 @@ func (a *audit) route() httpapi.Route {
 	}
 }
 
+// auditFilter is which requests are listed.
+type auditFilter struct {
+	client string
+	path   string // as it begins
+	since  time.Time
+}
+
+func auditFilterOf(c echo.Context) (auditFilter, error) {
+	f := auditFilter{client: c.QueryParam("client_id"), path: c.QueryParam("path")}
+	for name, values := range c.QueryParams() {
+		if !slices.Contains([]string{"client_id", "path", "since", "limit", "cursor"}, name) || len(values) > 1 {
+			return f, fault.New(fault.BadParameter, "%q is no parameter of this resource, or given twice", name)
+		}
+	}
+	if f.client != "" && !httpapi.ValidID(f.client) {
+		return f, fault.New(fault.BadParameter, "client_id is not a valid value")
+	}
+	if f.path != "" && (f.path[0] != '/' || len(f.path) > auditPath || !printable(f.path)) {
+		return f, fault.New(fault.BadParameter, "path must be how a path begins, such as /v1/admin/clients")
+	}
+	if raw := c.QueryParam("since"); raw != "" {
+		at, err := time.Parse(time.RFC3339, raw)
+		if err != nil || at.Year() < 1 || at.Year() > 9999 {
+			return f, fault.New(fault.BadParameter, "since must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
+		}
+		f.since = at.UTC()
+	}
+	return f, nil
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' })
+}
+
+// name tells the filter's list from all others: a cursor belongs to it.
+func (f auditFilter) name() string {
+	return fmt.Sprintf("%s %q %q %d", auditList, f.client, f.path, f.since.UnixMicro())
+}
+
 func (a *audit) list(c echo.Context, _ auth.Identity) error {
 	limit, err := httpapi.LimitParam(c, auditDefault, auditMost)
 	if err != nil {
 		return err
 	}
+	f, err := auditFilterOf(c)
+	if err != nil {
+		return err
+	}
 	before := int64(1<<63 - 1)
 	if c.QueryParams().Has("cursor") {
-		if err := a.cursor.Open(auditList, auditOwner, c.QueryParam("cursor"), &before); err != nil {
+		if err := a.cursor.Open(f.name(), auditOwner, c.QueryParam("cursor"), &before); err != nil {
 			return err
 		}
-	}
-	rows, err := a.pool.Query(c.Request().Context(), selectAudit, before, limit+1)
-	if err != nil {
-		return a.away(fmt.Errorf("read the audit trail: %w", err))
 	}
 	page := struct {
 		Items []auditEntry `json:"items"`
 		Next  string       `json:"next,omitempty"`
 	}{}
-	if page.Items, err = pgx.CollectRows(rows, pgx.RowToStructByPos[auditEntry]); err != nil {
-		return a.away(fmt.Errorf("read the audit trail: %w", err))
-	}
-	for i := range page.Items {
-		page.Items[i].At = page.Items[i].At.UTC()
+	if page.Items, err = a.read(c.Request().Context(), f, before, limit+1); err != nil {
+		return a.away(err)
 	}
 	if len(page.Items) > limit {
 		page.Items = page.Items[:limit]
-		page.Next = a.cursor.Seal(auditList, auditOwner, page.Items[limit-1].ID)
+		page.Next = a.cursor.Seal(f.name(), auditOwner, page.Items[limit-1].ID)
 	}
 	return c.JSON(http.StatusOK, page)
+}
+
+func (a *audit) read(ctx context.Context, f auditFilter, before int64, most int) ([]auditEntry, error) {
+	rows, err := a.pool.Query(ctx, selectAudit, before, most, f.client, f.path, f.since)
+	if err != nil {
+		return nil, fmt.Errorf("read the audit trail: %w", err)
+	}
+	entries, err := pgx.CollectRows(rows, pgx.RowToStructByPos[auditEntry])
+	if err != nil {
+		return nil, fmt.Errorf("read the audit trail: %w", err)
+	}
+	for i := range entries {
+		entries[i].At = entries[i].At.UTC()
+	}
+	return entries, nil
 }

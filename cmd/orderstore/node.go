@@ -290,7 +290,7 @@ func (n *node) serve(ctx context.Context) error {
 	}
 	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
 	var base context.Context
-	base, n.streams = context.WithCancel(context.WithoutCancel(ctx))
+	base, n.streams = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // stopServing calls it
 	guarded := n.guarded()
 	n.http.BaseContext = func(net.Listener) context.Context { return base }
 	go func() {

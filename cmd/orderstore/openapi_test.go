@@ -31,13 +31,17 @@ type apiDocument struct {
 }
 
 type apiOperation struct {
-	ID         string                     `json:"operationId"`
-	Tags       []string                   `json:"tags"`
-	Summary    string                     `json:"summary"`
-	Security   []map[string][]string      `json:"security"`
-	Kinds      []auth.Kind                `json:"x-kinds"`
-	Parameters []map[string]any           `json:"parameters"`
-	Responses  map[string]json.RawMessage `json:"responses"`
+	ID         string                `json:"operationId"`
+	Tags       []string              `json:"tags"`
+	Summary    string                `json:"summary"`
+	Security   []map[string][]string `json:"security"`
+	Kinds      []auth.Kind           `json:"x-kinds"`
+	Resource   string                `json:"x-resource"`
+	Parameters []map[string]any      `json:"parameters"`
+	Body       struct {
+		Content map[string]json.RawMessage `json:"content"`
+	} `json:"requestBody"`
+	Responses map[string]json.RawMessage `json:"responses"`
 }
 
 func readAPI(t *testing.T) *apiDocument {

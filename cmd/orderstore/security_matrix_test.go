@@ -1,181 +1,298 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/orderstore/orderstore/auxiliary"
-	"github.com/orderstore/orderstore/broadcast"
-	"github.com/orderstore/orderstore/command"
+	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/internal/auth"
-	"github.com/orderstore/orderstore/internal/httpapi"
-	"github.com/orderstore/orderstore/query"
 )
 
-// mounted are the route tables, which say who may do what.
-func mounted() []httpapi.Route {
-	return slices.Concat(
-		command.Routes(nil, nil), query.Routes(query.Config{Watch: broadcast.NewWatch(nil, nil)}), broadcast.Routes(broadcast.Deps{}), (&node{}).operations(), []httpapi.Route{(&audit{}).route()},
-		auxiliary.Routes(auxiliary.RouteDeps{}), auxiliary.OperateRoutes(auxiliary.OperateDeps{}), auxiliary.NoticeRoutes(auxiliary.NoticeDeps{}),
-	)
+// operation is one of the document that the running program serves.
+type operation struct {
+	apiOperation
+	method, path string
 }
 
-// validBody is a body that a route takes; what is not named takes {}.
-func validBody(route string) string {
-	switch route {
-	case "PATCH /v1/orders/:id":
-		return `{"shipping":1}`
-	case "POST /v1/tasks/:id/reject", "POST /v1/tasks/:id/hold":
-		return `{"reason_code":"x"}`
-	case "POST /v1/tasks/:id/result":
-		return `{"result_id":"r","outcome":"completed"}`
-	case "POST /v1/tasks/:id/delegate":
-		return `{"business_type":"hotel"}`
-	case "POST /v1/subscriptions/:id/seek", "POST /v1/subscriptions/:id/ack":
-		return `{"position":1}`
-	case "POST /v1/orders/:id/returns":
-		return `{"return_id":"r","lines":[{"line_id":"1","quantity":1}]}`
-	case "PATCH /v1/subscriptions/:id":
-		return `{"name":"renamed"}`
-	case "PUT /v1/orders/:id/auxiliary/:system/:record_id":
-		return `{"kind":"note","revision":1,"schema_version":1,"payload":{}}`
-	}
-	return `{}`
+func (o operation) name() string  { return o.method + " " + o.path }
+func (o operation) public() bool  { return len(o.Security) == 0 }
+func (o operation) media() string { return mediaOf(o.Body.Content) }
+func (o operation) streams() bool {
+	return strings.Contains(string(o.Responses["200"]), "text/event-stream")
 }
 
-// pathOf fills a route's parameters in: with what belongs to the tenant demo, or with what there is not.
-func (d *doors) pathOf(route httpapi.Route, exists bool) string {
-	id := nobodysID
-	if exists {
-		switch {
-		case strings.HasPrefix(route.Path, "/v1/tasks"):
-			id = d.placed.Tasks[0].ID
-		case strings.HasPrefix(route.Path, "/v1/subscriptions"):
-			id = d.subscription
-			if slices.ContainsFunc([]string{"rotate-secret", "test", "replay", "deliveries", "dead-letters"}, func(s string) bool { return strings.HasSuffix(route.Path, s) }) {
-				id = d.webhook
-			}
-		default:
-			id = d.placed.ID
+func (o operation) operators() bool { return slices.Equal(o.Kinds, []auth.Kind{auth.KindOperator}) }
+
+func (o operation) takes(p string) bool {
+	return slices.ContainsFunc(o.Parameters, func(have map[string]any) bool {
+		ref, _ := have["$ref"].(string)
+		return ref == "#/components/parameters/"+p
+	})
+}
+
+// scope is the one that a token has to carry.
+func (o operation) scope() string {
+	for _, way := range o.Security {
+		if scopes := way["oauth2"]; len(scopes) > 0 {
+			return scopes[0]
 		}
 	}
-	parts := strings.Split(route.Path, "/")
-	for i, part := range parts {
-		switch {
-		case part == ":id":
-			parts[i] = id
-		case part == ":system":
-			parts[i] = "erp"
-		case strings.HasPrefix(part, ":"):
-			parts[i] = "x1"
-		}
-	}
-	return strings.Join(parts, "/")
+	return ""
 }
 
-// try asks a route; of a stream it reads the head alone.
-func (d *doors) try(route httpapi.Route, token, path string) httpAnswer {
+// mediaOf prefers JSON, where a body may be of several types.
+func mediaOf(content map[string]json.RawMessage) string {
+	if _, ok := content["application/json"]; ok {
+		return "application/json"
+	}
+	for _, media := range slices.Sorted(maps.Keys(content)) {
+		return media
+	}
+	return ""
+}
+
+// operations are all of the document as it is served: what reads before what changes, and what deletes last.
+func (d *doors) operations() []operation {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
+	var doc apiDocument
+	call(d.t, http.MethodGet, d.at.HTTP+"/openapi.json", "", "", "", &doc)
+	var all []operation
+	for path, methods := range doc.Paths {
+		for method, op := range methods {
+			all = append(all, operation{op, strings.ToUpper(method), path})
+		}
+	}
+	last := func(o operation) int { return slices.Index([]string{"DELETE"}, o.method) }
+	slices.SortFunc(all, func(a, b operation) int {
+		return cmp.Or(cmp.Compare(last(a), last(b)), strings.Compare(a.name(), b.name()))
+	})
+	return all
+}
+
+// tried is an answer, and what of its headers may not tell one reason for it from another.
+type tried struct {
+	status        int
+	body, headers string
+}
+
+// attempt asks for an operation as somebody. Of a stream it reads up to the first thing of this party's own.
+func (m *matrix) attempt(o operation, who identity, path string) tried {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
 	defer cancel()
 	var body io.Reader
-	if route.Method != http.MethodGet {
-		body = strings.NewReader(validBody(route.Method + " " + route.Path))
+	media := o.media()
+	if media != "" {
+		body = strings.NewReader(m.bodyFor(o, media))
 	}
-	req, err := http.NewRequestWithContext(ctx, route.Method, d.at.HTTP+path, body)
-	require.NoError(d.t, err)
+	req, err := http.NewRequestWithContext(ctx, o.method, m.at.HTTP+path, body)
+	require.NoError(m.t, err)
+	if media != "" {
+		req.Header.Set("Content-Type", media)
+	}
 	req.Header.Set("If-Match", "*")
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if who.token != "" {
+		req.Header.Set("Authorization", "Bearer "+who.token)
 	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	answer, err := http.DefaultClient.Do(req)
-	require.NoError(d.t, err, "%s %s", route.Method, path)
+	answer, err := m.http.Do(req)
+	require.NoError(m.t, err, "%s: %s", o.name(), who.name)
 	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode < 300 {
-		return httpAnswer{status: answer.StatusCode}
+	got := tried{status: answer.StatusCode, headers: tellTales(answer.Header)}
+	if o.operators() && o.method != http.MethodGet && got.status != http.StatusUnauthorized && got.status != http.StatusForbidden {
+		m.written[answer.Header.Get("X-Request-Id")] = fmt.Sprintf("%s: %d ", o.name(), got.status)
 	}
-	read, err := io.ReadAll(answer.Body)
-	require.NoError(d.t, err)
-	return httpAnswer{answer.StatusCode, string(read)}
+	assert.Contains(m.t, o.Responses, strconv.Itoa(got.status), "%s: %s: a status that the document does not have", o.name(), who.name)
+	got.body = m.readAnswer(o, who, answer)
+	return got
 }
 
-// kindOf is the kind of each identity that is tried.
-func kindOf(who string) auth.Kind {
-	return auth.Kind(who[strings.LastIndex(who, " ")+1:])
+// readAnswer reads all, but of a stream no more than what shows that it has begun.
+func (m *matrix) readAnswer(o operation, who identity, answer *http.Response) string {
+	m.t.Helper()
+	if !o.streams() || answer.StatusCode != http.StatusOK {
+		read, err := io.ReadAll(answer.Body)
+		require.NoError(m.t, err, o.name())
+		return string(read)
+	}
+	var seen strings.Builder
+	if !who.stranger {
+		return ""
+	}
+	for part := make([]byte, 32<<10); !slices.ContainsFunc(m.hers, func(own string) bool { return strings.Contains(seen.String(), own) }); {
+		n, err := answer.Body.Read(part)
+		seen.Write(part[:n])
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(m.t, err, "%s: %s sees nothing of its own, but: %s", o.name(), who.name, seen.String())
+	}
+	return seen.String()
 }
 
-// everyRouteAndIdentity: the tables say what each identity may; the running program answers so.
-func everyRouteAndIdentity(d *doors) {
-	narrow := map[string]string{}
-	for who, scopes := range map[string][2]string{
-		"user": {"orders:read", "orders:write"}, "provider": {"tasks:read", "results:write"}, "auxiliary": {"orders:read", "auxiliary:write"},
-	} {
-		for _, scope := range scopes {
-			narrow[who+" "+scope] = d.narrow(who, scope)
+// tellTales are an answer's headers without those that differ from one answer to the next of the same kind.
+func tellTales(h http.Header) string {
+	h = h.Clone()
+	for _, name := range []string{"Date", "X-Request-Id", "Order-Position", "Ratelimit", "Ratelimit-Remaining", "Ratelimit-Reset"} {
+		if h.Get(name) != "" {
+			h.Set(name, "…")
 		}
 	}
-	strangers, owners := 0, 0
-	for _, route := range mounted() {
-		name := route.Method + " " + route.Path
-		path := d.pathOf(route, true)
-		if route.Public {
-			require.Less(d.t, d.try(route, "", path).status, 400, name)
+	var all strings.Builder
+	_ = h.Write(&all)
+	return all.String()
+}
+
+// everyOperationAndIdentity: the document says who may do what, and the running program answers so. What is somebody else's is answered,
+// byte for byte, as what does not exist, and is in nobody else's answers.
+func everyOperationAndIdentity(d *doors) {
+	m := d.matrix()
+	operations := d.operations()
+	require.Greater(d.t, len(operations), 80)
+	hidden, sealed := 0, 0
+	for _, o := range operations {
+		if o.public() {
+			got := m.attempt(o, identity{name: "nobody"}, m.pathOf(o, identity{}, true))
+			require.Less(d.t, got.status, 500, o.name())
+			require.NotEqual(d.t, http.StatusForbidden, got.status, o.name())
 			continue
 		}
-		require.Equal(d.t, http.StatusUnauthorized, d.try(route, "", path).status, "%s: nobody", name)
-		for who, token := range d.tokens {
-			if !slices.Contains(route.Kinds, kindOf(who)) {
-				require.Equal(d.t, http.StatusForbidden, d.try(route, token, path).status, "%s: %s", name, who)
-			}
+		require.Equal(d.t, strings.Contains(o.path, "{") && !o.operators(), o.Resource != "", "%s: the document has to say whose it is", o.name())
+		m.doorIsShut(o)
+		for _, who := range m.allowed(o) {
+			hidden += m.strangerSeesNothing(o, who)
+			sealed += m.cursorIsTheOwners(o, who)
 		}
-		for who, token := range narrow {
-			kind, scope, _ := strings.Cut(who, " ")
-			if slices.Contains(route.Kinds, auth.Kind(kind)) && scope != route.Scope {
-				require.Equal(d.t, http.StatusForbidden, d.try(route, token, path).status, "%s: %s alone", name, who)
-			}
-		}
-		strangers += d.strangersSeeNothing(route)
-		owners += d.ownerSees(route)
 	}
-	require.Greater(d.t, strangers, 30)
-	require.Greater(d.t, owners, 5, "what is hidden from strangers is there")
+	require.Greater(d.t, hidden, 80, "comparisons of what is another's with what there is not")
+	require.Greater(d.t, sealed, 5, "cursors of another")
+	for _, o := range operations {
+		m.ownersComeIn(o)
+	}
+	m.writesAreListed()
 }
 
-// strangersSeeNothing: what belongs to another is answered as what there is not.
-func (d *doors) strangersSeeNothing(route httpapi.Route) int {
-	d.t.Helper()
-	if !strings.Contains(route.Path, "/:id") || slices.Contains(route.Kinds, auth.KindOperator) && len(route.Kinds) == 1 {
-		return 0
+// writesAreListed: the audit trail has each of the admin writes that were let in.
+func (m *matrix) writesAreListed() {
+	m.t.Helper()
+	listed := map[string]string{}
+	for e, err := range m.operator().ListAudit(m.t.Context(), client.AuditFilter{ClientID: m.as.Operator.ClientID}) {
+		require.NoError(m.t, err)
+		listed[e.RequestID] = strconv.Itoa(e.Status)
 	}
+	require.Greater(m.t, len(m.written), 15)
+	for request, answered := range m.written {
+		require.Contains(m.t, answered, " "+listed[request]+" ", "is not in the audit trail, or with %q", listed[request])
+	}
+}
+
+// doorIsShut: nobody is 401, a client of another kind 403, and so is one of the right kind with every scope but the one.
+func (m *matrix) doorIsShut(o operation) {
+	m.t.Helper()
+	nobody := m.attempt(o, identity{name: "nobody"}, m.pathOf(o, identity{}, true))
+	require.Equal(m.t, http.StatusUnauthorized, nobody.status, "%s: nobody", o.name())
+	require.Contains(m.t, nobody.headers, "Www-Authenticate: Bearer", o.name())
+	for _, who := range m.identities {
+		if !slices.Contains(o.Kinds, who.kind) {
+			require.Equal(m.t, http.StatusForbidden, m.attempt(o, who, m.pathOf(o, who, true)).status, "%s: %s", o.name(), who.name)
+			continue
+		}
+		without := m.without(who, o.scope())
+		got := m.attempt(o, without, m.pathOf(o, without, true))
+		require.Equal(m.t, http.StatusForbidden, got.status, "%s: %s", o.name(), without.name)
+		require.Contains(m.t, got.headers, `error="insufficient_scope"`, o.name())
+	}
+}
+
+// strangerSeesNothing compares, for one that may ask but owns nothing of it, what there is with what there is not.
+func (m *matrix) strangerSeesNothing(o operation, who identity) int {
+	m.t.Helper()
 	n := 0
-	for _, who := range []string{"other user", "other provider", "other auxiliary"} {
-		if !slices.Contains(route.Kinds, kindOf(who)) {
+	if o.Resource != "" && !m.owns(o, who) {
+		there, missing := m.attempt(o, who, m.pathOf(o, who, true)), m.attempt(o, who, m.pathOf(o, who, false))
+		require.Equal(m.t, http.StatusNotFound, missing.status, "%s: %s: %s", o.name(), who.name, missing.body)
+		require.Equal(m.t, missing, there, "%s: %s can tell another's from what there is not", o.name(), who.name)
+		n++
+	}
+	if !who.stranger || o.operators() {
+		return n
+	}
+	got := m.attempt(o, who, m.pathOf(o, who, true))
+	for _, canary := range m.canaries {
+		require.NotContains(m.t, got.body, canary, "%s: %s", o.name(), who.name)
+	}
+	for parameter, names := range map[string][2]string{"tenant": {"demo", "nobodys"}, "subscription": {m.ids["subscription"], nobodysID}} {
+		if !o.takes(parameter) {
 			continue
 		}
-		there, missing := d.try(route, d.tokens[who], d.pathOf(route, true)), d.try(route, d.tokens[who], d.pathOf(route, false))
-		require.Equal(d.t, http.StatusNotFound, there.status, "%s %s: %s: %s", route.Method, route.Path, who, there.body)
-		require.Equal(d.t, missing, there, "%s %s: %s", route.Method, route.Path, who)
+		theirs, nobodys := m.attempt(o, who, m.withQuery(o, who, parameter, names[0])), m.attempt(o, who, m.withQuery(o, who, parameter, names[1]))
+		require.GreaterOrEqual(m.t, nobodys.status, 400, "%s: %s", o.name(), who.name)
+		require.Equal(m.t, nobodys, theirs, "%s: %s names another's %s", o.name(), who.name, parameter)
 		n++
 	}
 	return n
 }
 
-// ownerSees reads what strangers were refused, where there is such a thing already.
-func (d *doors) ownerSees(route httpapi.Route) int {
-	d.t.Helper()
-	if route.Method != http.MethodGet || !strings.Contains(route.Path, "/:id") || !slices.Contains(route.Kinds, auth.KindUser) ||
-		strings.HasSuffix(route.Path, "/invoice") || strings.HasSuffix(route.Path, "/credit-note") || strings.HasPrefix(route.Path, "/v1/customers") {
+// withQuery is a path with one parameter more.
+func (m *matrix) withQuery(o operation, who identity, name, value string) string {
+	path := m.pathOf(o, who, true)
+	if name == "subscription" { // it says where to begin, too
+		path = o.path
+	}
+	if strings.Contains(path, "?") {
+		return path + "&" + name + "=" + url.QueryEscape(value)
+	}
+	return path + "?" + name + "=" + url.QueryEscape(value)
+}
+
+// cursorIsTheOwners: the next page of one party is no page of another.
+func (m *matrix) cursorIsTheOwners(o operation, who identity) int {
+	m.t.Helper()
+	owner, ok := m.own[who.kind]
+	if !ok || !who.stranger || o.Resource != "" || !o.takes("cursor") {
 		return 0
 	}
-	require.Equal(d.t, http.StatusOK, d.try(route, d.tokens["user"], d.pathOf(route, true)).status, "%s: its owner", route.Path)
+	var page struct{ Next string }
+	first := m.attempt(o, owner, m.withQuery(o, owner, "limit", "1"))
+	require.Equal(m.t, http.StatusOK, first.status, "%s: %s", o.name(), first.body)
+	require.NoError(m.t, json.Unmarshal([]byte(first.body), &page))
+	if page.Next == "" {
+		return 0 // this party has less than two of it
+	}
+	again := m.attempt(o, owner, m.withQuery(o, owner, "cursor", page.Next))
+	require.Equal(m.t, http.StatusOK, again.status, "%s: it is the owner's: %s", o.name(), again.body)
+	theirs, made := m.attempt(o, who, m.withQuery(o, who, "cursor", page.Next)), m.attempt(o, who, m.withQuery(o, who, "cursor", "AAAA"))
+	require.Equal(m.t, http.StatusBadRequest, theirs.status, "%s: %s", o.name(), who.name)
+	require.Equal(m.t, made, theirs, o.name())
 	return 1
+}
+
+// ownersComeIn: what strangers were refused is there, and those whose it is are let in.
+func (m *matrix) ownersComeIn(o operation) {
+	m.t.Helper()
+	for _, who := range m.allowed(o) {
+		if who.stranger || !m.owns(o, who) {
+			continue
+		}
+		got := m.attempt(o, who, m.pathOf(o, who, true))
+		shut := []int{http.StatusUnauthorized, http.StatusForbidden}
+		if o.Resource != "" {
+			shut = append(shut, http.StatusNotFound)
+		}
+		require.NotContains(m.t, shut, got.status, "%s: %s: %s", o.name(), who.name, got.body)
+		require.Less(m.t, got.status, 500, "%s: %s: %s", o.name(), who.name, got.body)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -43,31 +44,31 @@ func TestSecurityCases(t *testing.T) {
 	t.Parallel()
 	d := openDoors(t)
 	cases := map[string]func(*doors){
-		"cases 1 to 14: tokens":                     tokensAreRefused,
-		"case 4: unknown kid":                       unknownKeys,
-		"case 6: key in the header":                 keysInTheHeader,
-		"case 15: missing scope":                    missingScope,
-		"case 16: disabled client":                  disabledClientIsCut,
-		"case 17: guessed secrets":                  guessedSecrets,
-		"cases 24 and 25: webhook targets":          webhookTargets,
-		"cases 30 and 31: every route and identity": everyRouteAndIdentity,
-		"cases 32 to 34 and 44 to 54: input":        inputIsRefused,
-		"case 35: task of another":                  taskOfAnother,
-		"case 37: cursors":                          cursorsAreSealed,
-		"case 38: keys of two tenants":              keysOfTwoTenants,
-		"case 43: sort and filter":                  sortAndFilter,
-		"case 44: ids in paths":                     idsInPaths,
-		"case 51: bomb":                             compressedBodies,
-		"cases 55 to 57: idempotency":               idempotency,
-		"case 59: length and encoding":              lengthAndEncoding,
-		"cases 61 and 66: rates":                    ratesAreKept,
-		"case 66: quota":                            quotaIsKept,
-		"case 60: unused methods":                   unusedMethods,
-		"case 62: stalled header":                   stalledHeader,
-		"case 64: metrics and debug":                noMetricsInPublic,
-		"cases 67 to 71: NATS":                      natsIsClosed,
-		"the audit trail":                           adminIsAudited,
-		"keys and metadata are published":           keysArePublished,
+		"cases 1 to 14: tokens":                         tokensAreRefused,
+		"case 4: unknown kid":                           unknownKeys,
+		"case 6: key in the header":                     keysInTheHeader,
+		"case 15: missing scope":                        missingScope,
+		"case 16: disabled client":                      disabledClientIsCut,
+		"case 17: guessed secrets":                      guessedSecrets,
+		"cases 24 and 25: webhook targets":              webhookTargets,
+		"cases 30 and 31: every operation and identity": everyOperationAndIdentity,
+		"cases 32 to 34 and 44 to 54: input":            inputIsRefused,
+		"case 35: task of another":                      taskOfAnother,
+		"case 37: cursors":                              cursorsAreSealed,
+		"case 38: keys of two tenants":                  keysOfTwoTenants,
+		"case 43: sort and filter":                      sortAndFilter,
+		"case 44: ids in paths":                         idsInPaths,
+		"case 51: bomb":                                 compressedBodies,
+		"cases 55 to 57: idempotency":                   idempotency,
+		"case 60: unused methods":                       unusedMethods,
+		"case 62: stalled header":                       stalledHeader,
+		"case 64: metrics and debug":                    noMetricsInPublic,
+		"cases 67 to 71: NATS":                          natsIsClosed,
+		"the audit trail":                               adminIsAudited,
+		"keys and metadata are published":               keysArePublished,
+		"case 59: length and encoding":                  lengthAndEncoding,
+		"cases 61 and 66: rates":                        ratesAreKept,
+		"case 66: quota":                                quotaIsKept,
 	}
 	t.Run("doors", func(t *testing.T) {
 		for name, tried := range cases {
@@ -229,6 +230,27 @@ func adminIsAudited(d *doors) {
 	} {
 		require.Equal(d.t, want, seen[request])
 	}
+	filtered := 0
+	began := time.Now().Add(-time.Hour)
+	for e, err := range d.operator().ListAudit(d.t.Context(), client.AuditFilter{ClientID: operator, Path: "/v1/admin/tenants/audited", Since: began}) {
+		require.NoError(d.t, err)
+		require.Equal(d.t, "/v1/admin/tenants/audited", e.Path)
+		filtered++
+	}
+	require.Equal(d.t, 1, filtered)
+	for _, nothing := range []client.AuditFilter{{ClientID: "nobody"}, {Path: "/v1/orders"}, {Since: time.Now().Add(time.Hour)}} {
+		for e, err := range d.operator().ListAudit(d.t.Context(), nothing) {
+			d.t.Fatalf("%+v: %+v, %v", nothing, e, err)
+		}
+	}
+	told, status := runCommand(d.t, "orderctl", "audit", "--data", d.data, "--path", "/v1/admin/tenants/audited")
+	require.Zero(d.t, status, told)
+	require.Contains(d.t, told, "/v1/admin/tenants/audited  201")
+	keys, status := runCommand(d.t, "orderctl", "keys", "rotate", "--data", d.data)
+	require.Zero(d.t, status, keys)
+	require.Equal(d.t, 2, strings.Count(keys, `"kid"`))
+	told, _ = runCommand(d.t, "orderctl", "audit", "--data", d.data, "--limit", "0")
+	require.Contains(d.t, told, "POST    /v1/admin/signing-keys/rotate")
 	for _, sql := range []string{`UPDATE admin_audit SET client_id = 'nobody'`, `DELETE FROM admin_audit`, `TRUNCATE admin_audit`} {
 		_, err := d.primary().Exec(d.t.Context(), sql)
 		require.ErrorContains(d.t, err, "append-only", sql)

@@ -232,7 +232,13 @@ func TestRotateSigningKey(t *testing.T) {
 	_, err := h.authn.Authenticate(t.Context(), first)
 	require.NoError(t, err)
 
-	require.NoError(t, h.issuer.Rotate(t.Context()))
+	operator := h.token(h.client(auth.NewClient{Kind: auth.KindOperator}))
+	rotated := h.send(http.MethodPost, "/v1/admin/signing-keys/rotate", "", "Authorization: Bearer "+operator)
+	require.Equal(t, http.StatusOK, rotated.Code, rotated.Body.String())
+	require.JSONEq(t, h.get("/v1/admin/signing-keys", operator).Body.String(), rotated.Body.String())
+	require.Equal(t, http.StatusForbidden, h.send(http.MethodPost, "/v1/admin/signing-keys/rotate", "", "Authorization: Bearer "+first).Code)
+	require.NotContains(t, rotated.Body.String(), "private")
+	require.Equal(t, 1, strings.Count(rotated.Body.String(), "retired_at"), "the older one ends")
 	require.Len(t, h.published(), 2, "published at once")
 	require.Equal(t, kidOf(t, first), kidOf(t, h.token(c)), "signs later")
 

@@ -55,15 +55,23 @@ func (a *Admission) Mount(e *echo.Echo, authn Authenticator, routes []Route) {
 	}
 }
 
-// AuthRoutes are the public routes of the token issuer.
+// AuthRoutes are the routes of the token issuer: the public ones, and those by which operators change its keys.
 func AuthRoutes(i *auth.Issuer) []Route {
 	public := func(method, path string, h echo.HandlerFunc) Route {
 		return Route{Method: method, Path: path, Public: true, Handler: func(c echo.Context, _ auth.Identity) error { return h(c) }}
+	}
+	operators := func(method, path string, h echo.HandlerFunc) Route {
+		return Route{
+			Method: method, Path: path, Scope: auth.ScopeAdmin, Kinds: []auth.Kind{auth.KindOperator},
+			Handler: func(c echo.Context, _ auth.Identity) error { return h(c) },
+		}
 	}
 	return []Route{
 		public(http.MethodPost, "/oauth/token", i.Token),
 		public(http.MethodGet, "/.well-known/jwks.json", i.JWKS),
 		public(http.MethodGet, "/.well-known/oauth-authorization-server", i.Metadata),
+		operators(http.MethodGet, "/v1/admin/signing-keys", i.ListKeys),
+		operators(http.MethodPost, "/v1/admin/signing-keys/rotate", i.RotateKey),
 	}
 }
 

@@ -106,7 +106,7 @@ func (g *Guard) note(ctx context.Context, unsafe error) {
 
 // passBarrier writes to the log and commits, so that it returns once as many standbys as the rule in force asks for have flushed
 // its commit, and with it everything before.
-const passBarrier = `SELECT set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'orderstore', '')`
+const passBarrier = `SELECT set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, 'orderstore', '')` //nolint:gosec // G101: a statement that holds no password
 
 // Barrier returns nil once the synchronous standbys have flushed all that could be read from the primary before the call.
 // Without a synchronous standby it costs nothing. It waits 8 s at most; see ErrStandbyBehind.

@@ -26,7 +26,7 @@ func (i identity) processAttributes() *syscall.SysProcAttr {
 	if !i.drop {
 		return attr
 	}
-	attr.Credential = &syscall.Credential{Uid: uint32(i.uid), Gid: uint32(i.gid)}
+	attr.Credential = &syscall.Credential{Uid: uint32(i.uid), Gid: uint32(i.gid)} //nolint:gosec // ids of users are never negative here
 	if i.search {
 		keepSearch(attr)
 	}

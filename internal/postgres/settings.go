@@ -38,7 +38,7 @@ func compresses(inst installation, as identity, dataDir, method string) bool {
 
 // tunedSettings suit one small machine that Postgres shares with the service.
 func tunedSettings(durable bool) map[string]string {
-	settings := map[string]string{
+	settings := map[string]string{ //nolint:gosec // G101: names of settings
 		"listen_addresses":        loopback,
 		"unix_socket_directories": "", // a socket's path may have 107 bytes at most, a data directory's more
 		"max_connections":         "100",

@@ -237,8 +237,8 @@ func LineTotal(line client.LineSubmission) (int64, error) {
 
 // multiply multiplies what is not below zero; false when the product has more than 63 bits.
 func multiply(x, y int64) (int64, bool) {
-	high, low := bits.Mul64(uint64(x), uint64(y))
-	return int64(low), high == 0 && low <= math.MaxInt64
+	high, low := bits.Mul64(uint64(x), uint64(y))        //nolint:gosec // neither is below zero
+	return int64(low), high == 0 && low <= math.MaxInt64 //nolint:gosec // the second result says whether it fits
 }
 
 func (b *builder) needed(field string, text *Text) string {

@@ -154,7 +154,7 @@ func fraction(code string) (int32, error) {
 	if currency == nil || currency.Code != code { // it would also take lower case, which the store does not
 		return 0, fmt.Errorf("%q is not a currency", shorten(code))
 	}
-	return int32(currency.Fraction), nil
+	return int32(currency.Fraction), nil //nolint:gosec // a currency has up to four decimals
 }
 
 // of gives the amount in minor units of a currency with so many decimals; false where the row has none. A nil Money has none.
