@@ -151,7 +151,7 @@ func TestExportIsOneStateWhateverHappensMeanwhile(t *testing.T) {
 	}
 	q := w.queries()
 	for _, f := range []filter{{tenant: "demo"}, {tenant: "demo", text: "chair"}} {
-		snap, err := q.freeze(t.Context(), f.views())
+		snap, err := q.freeze(w.as("demo"), f.views())
 		require.NoError(t, err)
 		require.Equal(t, w.position, snap.position)
 		got := []string{}
@@ -166,7 +166,7 @@ func TestExportIsOneStateWhateverHappensMeanwhile(t *testing.T) {
 		snap.end()
 		require.Equal(t, want, got)
 		w.exec(w.read, `DROP SCHEMA old_views CASCADE`)
-		w.exec(w.read, `CREATE SCHEMA old_views`)
+		w.exec(w.read, `CREATE SCHEMA old_views; GRANT USAGE ON SCHEMA old_views TO orderstore_query`)
 		want = []string{} // all that follows was switched away
 	}
 }
@@ -253,7 +253,7 @@ func TestExportMemoryIsConstant(t *testing.T) { //nolint:paralleltest // it meas
 // peak is how much memory was in use during an export, at most, looked at ten times.
 func (w *world) peak(q *queries, format exportFormat, orders int) uint64 {
 	w.t.Helper()
-	snap, err := q.freeze(w.t.Context(), []string{viewOrders})
+	snap, err := q.freeze(w.as("demo"), []string{viewOrders})
 	require.NoError(w.t, err)
 	defer snap.end()
 	var before, now runtime.MemStats

@@ -26,7 +26,7 @@ func TestListedSaysWhichOrdersAreInAList(t *testing.T) {
 		"text":    {filter{tenant: "demo", text: "chair"}, map[string]bool{in: true, left: true, kind: true, words: false}},
 		"nothing": {filter{tenant: "demo", regions: []string{"nowhere"}}, map[string]bool{}},
 	} {
-		got, err := q.listed(t.Context(), c.filter, all, w.position)
+		got, err := q.listed(w.as("demo"), c.filter, all, w.position)
 		require.NoError(t, err)
 		require.Equal(t, c.want, got, name)
 	}

@@ -16,6 +16,7 @@ type config struct {
 	PostgresWrite     string        `env:"POSTGRES_WRITE"`
 	PostgresRead      string        `env:"POSTGRES_READ"`
 	PostgresAuxiliary string        `env:"POSTGRES_AUXILIARY"`
+	Logins            logins        `envPrefix:"LOGIN_"`
 	NATS              string        `env:"NATS"`
 	NATSLogin         time.Duration `env:"NATS_LOGIN" envDefault:"15m"` // longest that a party's login is good for
 	HTTP              string        `env:"HTTP" envDefault:"127.0.0.1:8080"`
@@ -117,6 +118,9 @@ func (c *config) validate(roles []role) error {
 	}
 	if c.WebhookRetention < 0 || c.WebhookDisableAfter < 0 {
 		faults = append(faults, errors.New("ORDERSTORE_WEBHOOK_RETENTION and ORDERSTORE_WEBHOOK_DISABLE_AFTER may not be negative"))
+	}
+	if err := c.Logins.validate(); err != nil {
+		faults = append(faults, err)
 	}
 	if _, err := c.webhookGuard(); err != nil {
 		faults = append(faults, err)
