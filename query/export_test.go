@@ -178,7 +178,9 @@ func (w *world) changeEverything(views []string) {
 	w.exec(w.read, `DELETE FROM order_view WHERE version % 2 = 0`)
 	w.store(given{names: []string{"chair"}})
 	for _, view := range views {
-		w.exec(w.read, `CREATE TABLE next_views.`+view+` (LIKE `+view+` INCLUDING ALL)`)
+		w.exec(w.read, `CREATE TABLE next_views.`+view+` (LIKE `+view+` INCLUDING ALL);
+			GRANT SELECT ON next_views.`+view+` TO orderstore_query; ALTER TABLE next_views.`+view+` ENABLE ROW LEVEL SECURITY;
+			CREATE POLICY by_scope ON next_views.`+view+` USING (true)`)
 		w.exec(w.read, `SET lock_timeout = '5s'; ALTER TABLE `+view+` SET SCHEMA old_views; ALTER TABLE next_views.`+view+` SET SCHEMA public`)
 	}
 }

@@ -68,11 +68,11 @@ type world struct {
 	// As the routes have them: by the role of queries, bound by policies.
 	scoped, scopedAuxiliary *pgxpool.Pool
 
-	tips      map[string]*stream.Tip
-	end       atomic.Int64 // of the stream; negative: it cannot be told
-	server    *httptest.Server
-	position  int64
-	base      time.Time
+	tips     map[string]*stream.Tip
+	end      atomic.Int64 // of the stream; negative: it cannot be told
+	server   *httptest.Server
+	position int64
+	base     time.Time
 }
 
 func setup(t *testing.T) *world {

@@ -35,7 +35,7 @@ func TestListedSaysWhichOrdersAreInAList(t *testing.T) {
 	answers := make(chan map[string]bool, 1)
 	next := w.position + 1
 	go func() {
-		got, err := q.listed(context.WithoutCancel(t.Context()), filter{tenant: "demo", status: []string{"routed"}}, []string{in}, next)
+		got, err := q.listed(context.WithoutCancel(w.as("demo")), filter{tenant: "demo", status: []string{"routed"}}, []string{in}, next)
 		if err == nil {
 			answers <- got
 		}

@@ -20,7 +20,7 @@ import (
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
 type config struct {
 	PostgresAuxiliary string `env:"POSTGRES_AUXILIARY"`
-	PostgresWrite     string `env:"POSTGRES_WRITE"` // optional: the log is read here where the stream does not reach back
+	PostgresWrite     string `env:"POSTGRES_WRITE"`  // optional: the log is read here where the stream does not reach back
 	Login             string `env:"LOGIN_AUXILIARY"` // name:password, in place of what the URLs say
 	NATS              string `env:"NATS"`
 	Metrics           string `env:"METRICS" envDefault:"127.0.0.1:9091"`

@@ -55,6 +55,9 @@ func TestSecurityCases(t *testing.T) {
 		"case 35: task of another":                  taskOfAnother,
 		"case 37: cursors":                          cursorsAreSealed,
 		"case 38: keys of two tenants":              keysOfTwoTenants,
+		"case 39: row level security":               rowsAreTheirOwners,
+		"case 40: roles own nothing":                rolesOwnNothing,
+		"case 41: the projector and the primary":    projectorCannotWriteThePrimary,
 		"case 43: sort and filter":                  sortAndFilter,
 		"case 44: ids in paths":                     idsInPaths,
 		"case 51: bomb":                             compressedBodies,
@@ -63,6 +66,7 @@ func TestSecurityCases(t *testing.T) {
 		"case 62: stalled header":                   stalledHeader,
 		"case 64: metrics and debug":                noMetricsInPublic,
 		"cases 67 to 71: NATS":                      natsIsClosed,
+		"every table has its grants":                grantsAreDecided,
 		"the audit trail":                           adminIsAudited,
 		"keys and metadata are published":           keysArePublished,
 	}
