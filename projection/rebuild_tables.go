@@ -56,9 +56,11 @@ SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $2::text,
 FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1::regclass AND a.grantee <> c.relowner`
 	// Its policies name their functions and columns, no table.
 	selectPolicies = `
-SELECT format('CREATE POLICY %1$I ON %2$s USING (%3$s) WITH CHECK (%4$s); COMMENT ON POLICY %1$I ON %2$s IS %5$L; ALTER TABLE %2$s ENABLE ROW LEVEL SECURITY',
+SELECT format('CREATE POLICY %1$I ON %2$s USING (%3$s) WITH CHECK (%4$s); COMMENT ON POLICY %1$I ON %2$s IS %5$L',
     polname, $2::text, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid), obj_description(oid, 'pg_policy'))
-FROM pg_policy WHERE polrelid = $1::regclass`
+FROM pg_policy WHERE polrelid = $1::regclass
+UNION ALL
+SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', $2::text) FROM pg_class WHERE oid = $1::regclass AND relrowsecurity`
 	selectStatistics = `
 SELECT format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', $2::text, attname, attstattarget)
 FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attstattarget >= 0`
@@ -158,7 +160,7 @@ SELECT 'constraint ' || conname || pg_get_constraintdef(oid) FROM pg_constraint 
 UNION ALL
 SELECT format('grant %s to %s', a.privilege_type, a.grantee) FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1::regclass AND a.grantee <> c.relowner
 UNION ALL
-SELECT format('rows %s, policy %s', c.relrowsecurity, obj_description(p.oid, 'pg_policy'))
+SELECT format('rows %s, %s, %s', c.relrowsecurity, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
 FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid WHERE c.oid = $1::regclass
 ORDER BY 1`
 

@@ -16,7 +16,6 @@ type config struct {
 	PostgresWrite     string        `env:"POSTGRES_WRITE"`
 	PostgresRead      string        `env:"POSTGRES_READ"`
 	PostgresAuxiliary string        `env:"POSTGRES_AUXILIARY"`
-	Logins            logins        `envPrefix:"LOGIN_"`
 	NATS              string        `env:"NATS"`
 	NATSLogin         time.Duration `env:"NATS_LOGIN" envDefault:"15m"` // longest that a party's login is good for
 	HTTP              string        `env:"HTTP" envDefault:"127.0.0.1:8080"`
@@ -35,6 +34,7 @@ type config struct {
 	SMTPURL           string        `env:"SMTP_URL"`
 	// ReplenishmentEvery is the time between runs of dev's replenishment; 0: none.
 	ReplenishmentEvery time.Duration `env:"REPLENISHMENT_EVERY" envDefault:"24h"`
+	Logins             logins
 
 	WebhookAllowedNetworks []string        `env:"WEBHOOK_ALLOWED_NETWORKS"`
 	WebhookAllowHTTP       bool            `env:"WEBHOOK_ALLOW_HTTP"`

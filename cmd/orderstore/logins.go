@@ -27,13 +27,13 @@ const (
 
 // logins are as whom the components log in, each "name:password". What is empty logs in as the URL says.
 type logins struct {
-	Command    string `env:"COMMAND"`
-	Identity   string `env:"IDENTITY"`
-	Relay      string `env:"RELAY"`
-	Projection string `env:"PROJECTION"`
-	Query      string `env:"QUERY"`
-	Broadcast  string `env:"BROADCAST"`
-	Auxiliary  string `env:"AUXILIARY"`
+	Command    string `env:"LOGIN_COMMAND"`
+	Identity   string `env:"LOGIN_IDENTITY"`
+	Relay      string `env:"LOGIN_RELAY"`
+	Projection string `env:"LOGIN_PROJECTION"`
+	Query      string `env:"LOGIN_QUERY"`
+	Broadcast  string `env:"LOGIN_BROADCAST"`
+	Auxiliary  string `env:"LOGIN_AUXILIARY"`
 }
 
 // byComponent are the logins under the names of their components.

@@ -29,7 +29,8 @@ DECLARE
 BEGIN
     EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', current_schema());
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
-    FOR component IN SELECT rolname FROM pg_roles WHERE starts_with(rolname, 'orderstore_') LOOP
+    FOR component IN SELECT rolname FROM pg_roles WHERE rolname = ANY (ARRAY['orderstore_command', 'orderstore_identity', 'orderstore_relay',
+        'orderstore_projection', 'orderstore_query', 'orderstore_broadcast', 'orderstore_auxiliary']) LOOP
         EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %I FROM %I', current_schema(), component);
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), component);
     END LOOP;
