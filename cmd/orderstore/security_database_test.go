@@ -116,7 +116,7 @@ func (d *doors) recordsOfOthers() {
 	require.ErrorContains(d.t, store(postgres.WithScope(d.t.Context(), postgres.OfTenant("demo", "")), "demo", "erp"), "row-level security", "a user")
 	answer, _ := d.asked(http.MethodPut, "auxiliary", "/v1/orders/"+d.placed.ID+"/auxiliary/"+d.as.Auxiliary.System+"/own",
 		`{"kind":"note","revision":1,"schema_version":1,"payload":{}}`)
-	require.Equal(d.t, http.StatusCreated, answer.status, string(answer.body))
+	require.Equal(d.t, http.StatusCreated, answer.status, answer.body)
 }
 
 // Case 40: the program is those roles alone, and they own nothing.
