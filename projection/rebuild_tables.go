@@ -33,7 +33,7 @@ func (r *rebuilder) create(ctx context.Context, v view) error {
 				return err
 			}
 		}
-		for _, query := range []string{selectOptions, selectOwner, selectGrants, selectStatistics, selectConstraints} {
+		for _, query := range []string{selectOptions, selectOwner, selectGrants, selectPolicies, selectStatistics, selectConstraints} {
 			if err := r.likewise(ctx, tx, query, live, next); err != nil {
 				return err
 			}
@@ -54,6 +54,13 @@ FROM pg_class WHERE oid = $1::regclass`
 SELECT format('GRANT %s ON %s TO %s%s', a.privilege_type, $2::text,
     CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
 FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1::regclass AND a.grantee <> c.relowner`
+	// Its policies name their functions and columns, no table.
+	selectPolicies = `
+SELECT format('CREATE POLICY %1$I ON %2$s USING (%3$s) WITH CHECK (%4$s); COMMENT ON POLICY %1$I ON %2$s IS %5$L',
+    polname, $2::text, pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid), obj_description(oid, 'pg_policy'))
+FROM pg_policy WHERE polrelid = $1::regclass
+UNION ALL
+SELECT format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', $2::text) FROM pg_class WHERE oid = $1::regclass AND relrowsecurity`
 	selectStatistics = `
 SELECT format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS %s', $2::text, attname, attstattarget)
 FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attstattarget >= 0`
@@ -150,6 +157,11 @@ UNION ALL
 SELECT 'index ' || regexp_replace(pg_get_indexdef(indexrelid), ' ON \S+ USING ', ' USING ') FROM pg_index WHERE indrelid = $1::regclass
 UNION ALL
 SELECT 'constraint ' || conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = $1::regclass AND contype <> 'n'
+UNION ALL
+SELECT format('grant %s to %s', a.privilege_type, a.grantee) FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = $1::regclass AND a.grantee <> c.relowner
+UNION ALL
+SELECT format('rows %s, %s, %s', c.relrowsecurity, pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid))
+FROM pg_class c LEFT JOIN pg_policy p ON p.polrelid = c.oid WHERE c.oid = $1::regclass
 ORDER BY 1`
 
 // sameShape refuses a table that lacks what a migration has given the live one since it was made.

@@ -27,6 +27,7 @@ func TestRebuildRefusesATableThatWasMigratedMeanwhile(t *testing.T) {
 	w.grow(2 * smallBatch)
 	for _, change := range []string{
 		`ALTER TABLE order_view ADD COLUMN note text`, `CREATE INDEX order_view_note ON order_view (channel)`, `ALTER TABLE order_view ADD CHECK (total >= 0)`,
+		`ALTER POLICY by_scope ON order_view USING (tenant = 'demo')`, `REVOKE SELECT ON order_view FROM orderstore_query`,
 	} {
 		r := w.rebuilder(OrderView)
 		r.reach = func(at string) error {
@@ -41,6 +42,11 @@ func TestRebuildRefusesATableThatWasMigratedMeanwhile(t *testing.T) {
 		require.NoError(t, err)
 		w.rebuild(OrderView)
 	}
+	var guarded []string
+	require.NoError(t, w.read.QueryRow(t.Context(), `
+SELECT array_agg(c.oid::regclass::text ORDER BY relnamespace = 'public'::regnamespace) FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid
+WHERE c.relrowsecurity AND c.relname = 'order_view' AND pg_get_expr(polqual, polrelid) ~ 'demo'`).Scan(&guarded))
+	require.Equal(t, []string{"old_views.order_view", "order_view"}, guarded, "a rebuilt table has the policy of the one before")
 	w.verified()
 }
 

@@ -69,7 +69,7 @@ func TestAuxiliaryDatabaseAway(t *testing.T) {
 	g := w.store(given{})
 	w.record(g, "notices", "placed", `{}`, 1)
 	with := w.get("demo", "/v1/orders/"+g.id+"?include=auxiliary").is(http.StatusOK)
-	w.auxiliary.Close()
+	w.scopedAuxiliary.Close()
 	for range 3 {
 		a := w.get("demo", "/v1/orders/"+g.id+"?include=auxiliary,timeline").is(http.StatusOK).at(1)
 		require.Equal(t, []any{"auxiliary"}, a.json()["degraded"])

@@ -196,6 +196,7 @@ func (s *frozen) renamed(statement string, names []string) string {
 	for i, view := range s.views {
 		named := regexp.MustCompile(`\b(FROM|JOIN) ` + regexp.QuoteMeta(view) + `\b`)
 		statement = named.ReplaceAllString(statement, "${1} "+strings.ReplaceAll(names[i], "$", "$$"))
+		statement = strings.ReplaceAll(statement, "'"+view+"'", "'"+names[i]+"'") // an argument of search_orders
 	}
 	return statement
 }

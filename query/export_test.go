@@ -151,7 +151,7 @@ func TestExportIsOneStateWhateverHappensMeanwhile(t *testing.T) {
 	}
 	q := w.queries()
 	for _, f := range []filter{{tenant: "demo"}, {tenant: "demo", text: "chair"}} {
-		snap, err := q.freeze(t.Context(), f.views())
+		snap, err := q.freeze(w.as("demo"), f.views())
 		require.NoError(t, err)
 		require.Equal(t, w.position, snap.position)
 		got := []string{}
@@ -166,7 +166,7 @@ func TestExportIsOneStateWhateverHappensMeanwhile(t *testing.T) {
 		snap.end()
 		require.Equal(t, want, got)
 		w.exec(w.read, `DROP SCHEMA old_views CASCADE`)
-		w.exec(w.read, `CREATE SCHEMA old_views`)
+		w.exec(w.read, `CREATE SCHEMA old_views; GRANT USAGE ON SCHEMA old_views TO orderstore_query`)
 		want = []string{} // all that follows was switched away
 	}
 }
@@ -178,7 +178,9 @@ func (w *world) changeEverything(views []string) {
 	w.exec(w.read, `DELETE FROM order_view WHERE version % 2 = 0`)
 	w.store(given{names: []string{"chair"}})
 	for _, view := range views {
-		w.exec(w.read, `CREATE TABLE next_views.`+view+` (LIKE `+view+` INCLUDING ALL)`)
+		w.exec(w.read, `CREATE TABLE next_views.`+view+` (LIKE `+view+` INCLUDING ALL);
+			GRANT SELECT ON next_views.`+view+` TO orderstore_query; ALTER TABLE next_views.`+view+` ENABLE ROW LEVEL SECURITY;
+			CREATE POLICY by_scope ON next_views.`+view+` USING (true)`)
 		w.exec(w.read, `SET lock_timeout = '5s'; ALTER TABLE `+view+` SET SCHEMA old_views; ALTER TABLE next_views.`+view+` SET SCHEMA public`)
 	}
 }
@@ -253,7 +255,7 @@ func TestExportMemoryIsConstant(t *testing.T) { //nolint:paralleltest // it meas
 // peak is how much memory was in use during an export, at most, looked at ten times.
 func (w *world) peak(q *queries, format exportFormat, orders int) uint64 {
 	w.t.Helper()
-	snap, err := q.freeze(w.t.Context(), []string{viewOrders})
+	snap, err := q.freeze(w.as("demo"), []string{viewOrders})
 	require.NoError(w.t, err)
 	defer snap.end()
 	var before, now runtime.MemStats

@@ -90,7 +90,7 @@ func TestAWalkGivesTheSameOrders(t *testing.T) {
 	var walked, gathered []listRow
 	sql, args := f.statement(access{walk: true}, s, nil, 51)
 	require.NoError(t, open(w.read).SelectContext(t.Context(), &walked, sql, args...))
-	_, plan := w.touched(sql, args)
+	_, plan := w.touched(f.tenant, sql, args)
 	require.NotContains(t, plan, "Hash Join")
 	a, err := f.accessOf(t.Context(), open(w.read), s)
 	require.NoError(t, err)
@@ -110,7 +110,7 @@ func (w *world) texts(sql string) []string {
 	return append([]string{}, found...)
 }
 
-// TestAFilteredPageTouchesFewRows looks at the plans that Postgres makes for the first page and for one deep in the list, for what half of
+// TestAFilteredPageTouchesFewRows looks at the plans that Postgres makes, under the policies, for the first page and for one deep in the list, for what half of
 // all orders have and for what a few have: each reads about as many rows as it answers, from an index in the order of the list.
 func TestAFilteredPageTouchesFewRows(t *testing.T) {
 	t.Parallel()
@@ -133,22 +133,22 @@ func TestAFilteredPageTouchesFewRows(t *testing.T) {
 	} {
 		for _, after := range []*place{nil, deep} {
 			s := sorting{"placed_at", true}
-			a, err := f.accessOf(t.Context(), open(w.read), s)
+			a, err := f.accessOf(w.as(f.tenant), open(w.scoped), s)
 			require.NoError(t, err)
 			sql, args := f.statement(a, s, after, limit)
-			rows, plan := w.touched(sql, args)
+			rows, plan := w.touched(f.tenant, sql, args)
 			require.LessOrEqual(t, rows, float64(2*2*limit+2*limit), "%s:\n%s", name, plan) // each row once in the index and once in the table, for each of two values
 		}
 	}
 }
 
 // touched runs a statement and gives how many rows its scans of tables and indexes gave or threw away.
-func (w *world) touched(sql string, args []any) (float64, string) {
+func (w *world) touched(tenant, sql string, args []any) (float64, string) {
 	w.t.Helper()
 	var plans []struct {
 		Plan map[string]any `json:"Plan"`
 	}
-	require.NoError(w.t, w.read.QueryRow(w.t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON) "+sql, args...).Scan(&plans))
+	require.NoError(w.t, w.scoped.QueryRow(w.as(tenant), "EXPLAIN (ANALYZE, FORMAT JSON) "+sql, args...).Scan(&plans))
 	var text strings.Builder
 	var walk func(node map[string]any) float64
 	walk = func(node map[string]any) float64 {

@@ -18,18 +18,14 @@ type plan []struct {
 }
 
 // estimate is about how many orders the whole list has: what the planner believes, from its statistics. Nothing is counted. What it cannot
-// believe anything of, how many of the orders with one facet have another, is taken to be independent.
+// believe anything of, how many of the orders with one facet have another or a text, is taken to be independent.
 func (f filter) estimate(ctx context.Context, db sqlx.QueryerContext) (*int64, error) {
 	st, without := &statement{}, f
 	without.customer, without.sku, without.provider = "", "", ""
 	without.bind(st, sorting{}, nil)
 	sql := "SELECT FROM order_view v WHERE " + st.conditions()
-	if f.text != "" {
-		f.bindText(st)
-		sql += " AND EXISTS (SELECT FROM order_search s WHERE s.id = v.id AND " + st.conditions() + ")"
-	}
 	about, err := planRows(ctx, db, sql, st.args...)
-	if err != nil || len(f.sets()) == 0 {
+	if err != nil || len(f.sets()) == 0 && f.text == "" {
 		n := int64(about)
 		return &n, err
 	}
@@ -44,8 +40,26 @@ func (f filter) estimate(ctx context.Context, db sqlx.QueryerContext) (*int64, e
 		}
 		about *= min(1, rows/max(1, all))
 	}
+	if f.text != "" {
+		rows, err := f.textRows(ctx, db)
+		if err != nil {
+			return nil, err
+		}
+		about *= min(1, rows/max(1, all))
+	}
 	n := int64(about)
 	return &n, nil
+}
+
+// textRows gives how many orders of the tenant the planner believes to have the text.
+func (f filter) textRows(ctx context.Context, db sqlx.QueryerContext) (float64, error) {
+	st := &statement{}
+	sql := "SELECT estimate_search(" + f.forIndex(st)
+	var rows float64
+	if err := sqlx.GetContext(ctx, db, &rows, sql, append([]any{planned}, st.args...)...); err != nil {
+		return 0, fmt.Errorf("estimate text: %w", err)
+	}
+	return rows, nil
 }
 
 // planRows gives how many rows the planner believes a statement to give.

@@ -78,28 +78,26 @@ func (f filter) walk(a access, s sorting, after *place, limit, walked int) (stri
 	return sql, append([]any{planned}, st.args...)
 }
 
-// bindText adds the condition on order_search, which the statement calls s. A text of one or two letters has nothing to ask the index for.
-func (f filter) bindText(st *statement) (indexed bool) {
-	grams := searchtext.QueryGrams(f.tenant, f.text)
-	if len(grams) > 0 {
-		st.bind("s.grams @> %s::int[] AND s.tenant = %s", grams, f.tenant)
-	}
-	st.bind("s.search LIKE %s", searchtext.Contains(f.text))
-	return len(grams) > 0
+// grams are what the index is asked for. A text of one or two letters has nothing to ask it for.
+func (f filter) grams() []int32 { return searchtext.QueryGrams(f.tenant, f.text) }
+
+// forIndex are the arguments of the functions of the database that ask the index. They are the database's, because a role that is shown
+// some rows alone cannot use that index itself.
+func (f filter) forIndex(st *statement) string {
+	return st.arg(f.tenant) + ", " + st.arg(f.grams()) + "::int[], " + st.arg(searchtext.Contains(f.text)) + ")"
 }
 
 // lookup asks the index for all orders that have the text, and takes the list's first of them. Where there is nothing to ask it for, all of
 // the tenant's orders are looked through, as long as the time for a page allows.
 func (f filter) lookup(s sorting, after *place, limit int) (string, []any) {
 	st := &statement{}
-	indexed := f.bindText(st)
-	has := st.conditions()
-	f.bind(st, s, after)
-	with, matching := "WITH ", "order_search s ON s.id = v.id AND "+has
-	if indexed {
-		with = "WITH matching AS MATERIALIZED (SELECT s.id FROM order_search s WHERE " + has + "), "
-		matching = "matching s ON s.id = v.id"
+	with, matching := "WITH ", "matching s ON s.id = v.id"
+	if len(f.grams()) > 0 {
+		with += "matching AS MATERIALIZED (SELECT id FROM search_orders('order_search', " + f.forIndex(st) + " AS id), "
+	} else {
+		matching = "order_search s ON s.id = v.id AND s.search LIKE " + st.arg(searchtext.Contains(f.text))
 	}
+	f.bind(st, s, after)
 	sql := with + "hits AS MATERIALIZED (SELECT v.id FROM order_view v JOIN " + matching + " WHERE " + st.conditions() + s.by("v") +
 		" LIMIT " + st.arg(limit) + ")" + f.found(st, s, "0")
 	return sql, append([]any{planned}, st.args...)

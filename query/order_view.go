@@ -60,9 +60,10 @@ func (i include) stored() bool {
 	return !i.timeline && !i.auxiliary && !i.catalog && i.fields == nil
 }
 
-func (i include) views() []string {
+// views are those that the answer is made from. Whether a provider sees an order at all, the timeline says.
+func (i include) views(s scope) []string {
 	views := []string{viewOrders}
-	if i.timeline {
+	if i.timeline || s.provider != "" {
 		views = append(views, viewTimeline)
 	}
 	if i.catalog {
@@ -137,11 +138,11 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 		}
 		return o.seen, err
 	}
-	if err := q.fresh(c, w, readTimeout, with.views(), read); err != nil {
+	if err := q.fresh(c, w, readTimeout, with.views(s), read); err != nil {
 		return err
 	}
 	if !o.found {
-		if err := q.certain(c, w, readTimeout, with.views(), read); err != nil {
+		if err := q.certain(c, w, readTimeout, with.views(s), read); err != nil {
 			return err
 		}
 	}

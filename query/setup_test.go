@@ -23,6 +23,7 @@ import (
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/pgtest"
+	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/searchtext"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/migrations"
@@ -64,11 +65,14 @@ type world struct {
 	t         *testing.T
 	read      *pgxpool.Pool
 	auxiliary *pgxpool.Pool
-	tips      map[string]*stream.Tip
-	end       atomic.Int64 // of the stream; negative: it cannot be told
-	server    *httptest.Server
-	position  int64
-	base      time.Time
+	// As the routes have them: by the role of queries, bound by policies.
+	scoped, scopedAuxiliary *pgxpool.Pool
+
+	tips     map[string]*stream.Tip
+	end      atomic.Int64 // of the stream; negative: it cannot be told
+	server   *httptest.Server
+	position int64
+	base     time.Time
 }
 
 func setup(t *testing.T) *world {
@@ -77,6 +81,7 @@ func setup(t *testing.T) *world {
 		t: t, read: pgtest.Database(t, migrations.Read, "read"), auxiliary: pgtest.Database(t, migrations.Auxiliary, "auxiliary"),
 		tips: map[string]*stream.Tip{}, base: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
 	}
+	w.scoped, w.scopedAuxiliary = pgtest.As(t, "query", w.read), pgtest.As(t, "query", w.auxiliary)
 	for _, view := range []string{viewOrders, viewSearch, viewTasks, viewTimeline, viewFacets, viewCatalog} {
 		w.tips[view] = new(stream.Tip)
 		w.exec(w.read, `INSERT INTO checkpoints (view, position, digest) VALUES ($1, 0, decode(repeat('00', 32), 'hex')) ON CONFLICT DO NOTHING`, view)
@@ -85,9 +90,14 @@ func setup(t *testing.T) *world {
 	return w
 }
 
+// as is the context of a request of a tenant's.
+func (w *world) as(tenant string) context.Context {
+	return postgres.WithScope(w.t.Context(), postgres.OfTenant(tenant, ""))
+}
+
 func (w *world) config() Config {
 	return Config{
-		Read: w.read, Auxiliary: w.auxiliary, Cursor: httpapi.NewCursor([]byte("0123456789abcdef0123456789abcdef")),
+		Read: w.scoped, Auxiliary: w.scopedAuxiliary, Cursor: httpapi.NewCursor([]byte("0123456789abcdef0123456789abcdef")),
 		Positions: Tips(func(view string) *stream.Tip { return w.tips[view] }),
 		End: func(context.Context) (int64, error) {
 			if end := w.end.Load(); end >= 0 {

@@ -92,7 +92,7 @@ func TestStockLevels(t *testing.T) {
 	w.end.Store(8)
 	time.AfterFunc(50*time.Millisecond, func() { w.level(level{sku: "new", position: 8}) })
 	w.get("demo", "/v1/stock/new").is(http.StatusOK)
-	w.auxiliary.Close()
+	w.scopedAuxiliary.Close()
 	for _, path := range []string{"/v1/stock", "/v1/stock/b", "/v1/replenishment", "/v1/stock/watch", "/v1/stock/b/watch"} {
 		away := w.get("demo", path).is(http.StatusServiceUnavailable)
 		require.Contains(t, string(away.body), "the auxiliary database is away")

@@ -13,6 +13,7 @@ import (
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 const (
@@ -38,7 +39,8 @@ func (q *queries) stockMovedTo(ctx context.Context) (int64, error) {
 	if q.cfg.Now().Sub(end.looked) < stockShared {
 		return end.position, nil
 	}
-	within, cancel := context.WithTimeout(ctx, readTimeout)
+	// Of all tenants, since all watchers share it: it tells them when to look, not what they see.
+	within, cancel := context.WithTimeout(postgres.WithScope(ctx, postgres.Everything()), readTimeout)
 	defer cancel()
 	if err := q.auxiliary.db.GetContext(within, &end.position, selectStockEnd); err != nil {
 		return 0, fmt.Errorf("read the end of the stock: %w", err)

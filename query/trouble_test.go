@@ -18,8 +18,9 @@ func (w *world) through(body string) {
 	w.t.Helper()
 	for _, sql := range []string{
 		`ALTER TABLE order_view RENAME TO stored_orders`,
-		`CREATE FUNCTION passes(tenant text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$ BEGIN ` + body + ` RETURN true; END $$`,
+		`CREATE FUNCTION passes(tenant text) RETURNS boolean LANGUAGE plpgsql VOLATILE SECURITY DEFINER AS $$ BEGIN ` + body + ` RETURN true; END $$`,
 		`CREATE VIEW order_view AS SELECT * FROM stored_orders WHERE passes(tenant)`,
+		`GRANT SELECT ON order_view TO orderstore_query`,
 	} {
 		w.exec(w.read, sql)
 	}

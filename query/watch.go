@@ -60,9 +60,10 @@ func (q *queries) watchOrder(c echo.Context, who auth.Identity) error {
 		o, err = q.readOrder(ctx, id, s, include{})
 		return o.seen, err
 	}
-	err = q.fresh(c, w, readTimeout, []string{viewOrders}, read)
+	views := include{}.views(s)
+	err = q.fresh(c, w, readTimeout, views, read)
 	if err == nil && !o.found {
-		err = q.certain(c, w, readTimeout, []string{viewOrders}, read)
+		err = q.certain(c, w, readTimeout, views, read)
 	}
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func TestListedSaysWhichOrdersAreInAList(t *testing.T) {
 		"text":    {filter{tenant: "demo", text: "chair"}, map[string]bool{in: true, left: true, kind: true, words: false}},
 		"nothing": {filter{tenant: "demo", regions: []string{"nowhere"}}, map[string]bool{}},
 	} {
-		got, err := q.listed(t.Context(), c.filter, all, w.position)
+		got, err := q.listed(w.as("demo"), c.filter, all, w.position)
 		require.NoError(t, err)
 		require.Equal(t, c.want, got, name)
 	}
@@ -35,7 +35,7 @@ func TestListedSaysWhichOrdersAreInAList(t *testing.T) {
 	answers := make(chan map[string]bool, 1)
 	next := w.position + 1
 	go func() {
-		got, err := q.listed(context.WithoutCancel(t.Context()), filter{tenant: "demo", status: []string{"routed"}}, []string{in}, next)
+		got, err := q.listed(context.WithoutCancel(w.as("demo")), filter{tenant: "demo", status: []string{"routed"}}, []string{in}, next)
 		if err == nil {
 			answers <- got
 		}

@@ -13,13 +13,15 @@ import (
 	"github.com/orderstore/orderstore/auxiliary"
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/webhook"
 )
 
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
 type config struct {
 	PostgresAuxiliary string `env:"POSTGRES_AUXILIARY"`
-	PostgresWrite     string `env:"POSTGRES_WRITE"` // optional: the log is read here where the stream does not reach back
+	PostgresWrite     string `env:"POSTGRES_WRITE"`  // optional: the log is read here where the stream does not reach back
+	Login             string `env:"LOGIN_AUXILIARY"` // name:password, in place of what the URLs say
 	NATS              string `env:"NATS"`
 	Metrics           string `env:"METRICS" envDefault:"127.0.0.1:9091"`
 	MailDir           string `env:"MAIL_DIR"`
@@ -79,6 +81,9 @@ func (c *config) Validate() error {
 	}
 	if c.Nice < 0 || c.Nice > mostNice {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_NICE is not from 0 to %d", mostNice))
+	}
+	if _, err := postgres.ParseLogin(c.Login); err != nil {
+		faults = append(faults, fmt.Errorf("ORDERSTORE_LOGIN_AUXILIARY: %w", err))
 	}
 	if err := c.mail().Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))

@@ -26,6 +26,9 @@ const (
 	logConns     = 2 // the primary is others' to use
 )
 
+// component is the part of the system whose role the systems act as.
+const component = "auxiliary"
+
 // process is what is open while the systems run.
 type process struct {
 	log    *slog.Logger
@@ -85,15 +88,22 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	if err := postgres.Migrate(ctx, cfg.PostgresAuxiliary, migrations.Auxiliary, "auxiliary"); err != nil {
 		return err
 	}
-	var err error
+	login, err := postgres.ParseLogin(cfg.Login)
+	if err != nil {
+		return err
+	}
 	// The outbox flushes the commits that must not be lost; all others are computed again from the log.
-	p.aux, err = postgres.Open(ctx, cfg.PostgresAuxiliary, postgres.PoolConfig{Name: "orderaux", MaxConns: systemConns, AsyncCommit: true})
+	p.aux, err = postgres.Open(ctx, cfg.PostgresAuxiliary, postgres.PoolConfig{
+		Name: "orderaux", MaxConns: systemConns, AsyncCommit: true, Component: component, Login: login, All: true,
+	})
 	if err != nil {
 		return fmt.Errorf("the auxiliary database does not answer (ORDERSTORE_POSTGRES_AUXILIARY): %w", err)
 	}
 	var orderLog *stream.Log
 	if cfg.PostgresWrite != "" {
-		p.write, err = postgres.Open(ctx, cfg.PostgresWrite, postgres.PoolConfig{Name: "orderaux-log", MaxConns: logConns})
+		p.write, err = postgres.Open(ctx, cfg.PostgresWrite, postgres.PoolConfig{
+			Name: "orderaux-log", MaxConns: logConns, Component: component, Login: login,
+		})
 		if err != nil {
 			return fmt.Errorf("the write database does not answer (ORDERSTORE_POSTGRES_WRITE): %w", err)
 		}

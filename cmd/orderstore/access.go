@@ -19,16 +19,16 @@ func (n *node) startAccess(ctx context.Context) error {
 	if n.nats == nil || !n.has(roleBroadcast) {
 		return nil
 	}
-	keys, err := calloutKeys(ctx, n.write)
+	keys, err := calloutKeys(ctx, n.identity)
 	if err != nil {
 		return err
 	}
-	keeper, err := broadcast.NewConsumerKeeper(broadcast.ConsumerKeeperConfig{NATS: n.nats, Pool: n.write, Logger: n.log})
+	keeper, err := broadcast.NewConsumerKeeper(broadcast.ConsumerKeeperConfig{NATS: n.nats, Pool: n.subscribed, Logger: n.log})
 	if err != nil {
 		return err
 	}
 	n.access = start(ctx, n.failed, keeper, broadcast.NewNATSAccess(broadcast.NATSAccessConfig{
-		NATS: n.nats, Keys: keys, Logins: n.issuer, Tokens: n.authn, Consumers: broadcast.NewSubscriptionStore(n.write),
+		NATS: n.nats, Keys: keys, Logins: n.issuer, Tokens: n.authn, Consumers: broadcast.NewSubscriptionStore(n.subscribed),
 		Life: n.cfg.NATSLogin, Logger: n.log,
 	}))
 	return nil

@@ -36,6 +36,7 @@ type config struct {
 	SMTPURL           string        `env:"SMTP_URL"`
 	// ReplenishmentEvery is the time between runs of dev's replenishment; 0: none.
 	ReplenishmentEvery time.Duration `env:"REPLENISHMENT_EVERY" envDefault:"24h"`
+	Logins             logins
 
 	// What one client may ask of one node unless the operator says otherwise; 0: no limit.
 	OrdersPerSecond   int64 `env:"LIMIT_ORDERS_PER_SECOND" envDefault:"50000"`
@@ -144,6 +145,9 @@ func (c *config) validate(roles []role) error {
 	}
 	if c.WebhookRetention < 0 || c.WebhookDisableAfter < 0 {
 		faults = append(faults, errors.New("ORDERSTORE_WEBHOOK_RETENTION and ORDERSTORE_WEBHOOK_DISABLE_AFTER may not be negative"))
+	}
+	if err := c.Logins.validate(); err != nil {
+		faults = append(faults, err)
 	}
 	if _, err := c.webhookGuard(); err != nil {
 		faults = append(faults, err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/orderstore/orderstore/auxiliary"
@@ -145,6 +146,9 @@ func (d *development) config(listener net.Listener) (config, error) {
 		return cfg, err
 	}
 	defer pool.Close()
+	if cfg.Logins, err = makeLogins(ctx, pool); err != nil {
+		return cfg, err
+	}
 	return cfg, known.register(ctx, auth.NewStore(pool))
 }
 
@@ -159,17 +163,20 @@ func (d *development) ready(ctx context.Context, cfg config) error {
 }
 
 func (d *development) startSystems(ctx context.Context, cfg config) error {
-	pool, err := postgres.Open(ctx, cfg.PostgresAuxiliary, postgres.PoolConfig{Name: "orderstore-systems", MaxConns: 6, AsyncCommit: true})
-	if err != nil {
-		return err
-	}
 	hooks, err := cfg.webhookTargets()
 	if err != nil {
-		pool.Close()
 		return err
 	}
+	pool, log, err := openSystems(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	closeAll := func() {
+		pool.Close()
+		log.Close()
+	}
 	runner, err := auxiliary.Wire(auxiliary.Deps{
-		Pool: pool, JS: d.node.js, Log: stream.NewLog(d.node.write).Behind(d.node.guard), Recent: &d.node.recent, Logger: d.log, Clock: time.Now, Metrics: d.node.registry,
+		Pool: pool, JS: d.node.js, Log: stream.NewLog(log).Behind(d.node.guard), Recent: &d.node.recent, Logger: d.log, Clock: time.Now, Metrics: d.node.registry,
 		Mail: auxiliary.MailConfig{
 			From: d.env.MailFrom, SMTPURL: d.env.SMTPURL, Dir: cmp.Or(d.env.MailDir, filepath.Join(d.options.data, "mail")),
 		},
@@ -178,11 +185,27 @@ func (d *development) startSystems(ctx context.Context, cfg config) error {
 		Busy:          telemetry.NewPressure().Busy,
 	})
 	if err != nil {
-		pool.Close()
+		closeAll()
 		return err
 	}
-	d.systems = start(ctx, d.node.failed, &closing{worker: runner, close: pool.Close})
+	d.systems = start(ctx, d.node.failed, &closing{worker: runner, close: closeAll})
 	return nil
+}
+
+// openSystems opens the auxiliary database for the systems, and the log for where the stream does not reach back.
+func openSystems(ctx context.Context, cfg config) (systems, log *pgxpool.Pool, err error) {
+	systems, err = cfg.openAs(ctx, componentAuxiliary, cfg.PostgresAuxiliary, postgres.PoolConfig{
+		Name: "orderstore-systems", MaxConns: 6, AsyncCommit: true, All: true,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err = cfg.openAs(ctx, componentAuxiliary, cfg.PostgresWrite, postgres.PoolConfig{Name: "orderstore-systems-log", MaxConns: 2})
+	if err != nil {
+		systems.Close()
+		return nil, nil, err
+	}
+	return systems, log, nil
 }
 
 // raise puts the event of a replenishment run into the log.

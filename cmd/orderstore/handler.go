@@ -32,7 +32,7 @@ func (n *node) handler(ctx context.Context) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	cursors, err := auth.Secret(ctx, n.write, "cursor")
+	cursors, err := auth.Secret(ctx, n.identity, "cursor")
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (n *node) routes(cursors []byte) ([]httpapi.Route, error) {
 	if err != nil {
 		return nil, err
 	}
-	records, err := n.records()
+	records, err := n.recordRoutes()
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +68,11 @@ func (n *node) routes(cursors []byte) ([]httpapi.Route, error) {
 	}
 	if n.has(roleBroadcast) {
 		routes = append(routes, broadcast.Routes(broadcast.Deps{
-			Write: n.write, Read: n.heard, Live: n.live, Cursor: httpapi.NewCursor(cursors), Now: time.Now,
+			Write: n.subscribed, Read: n.heard, Live: n.live, Cursor: httpapi.NewCursor(cursors), Now: time.Now,
 			Guard: n.webhooks.guard, Sender: n.webhooks.sender, Changed: n.webhooks.dispatcher.Changed,
 		})...)
 	}
-	trail := &audit{pool: n.write, log: n.log, now: time.Now, cursor: httpapi.NewCursor(cursors)}
+	trail := &audit{pool: n.identity, log: n.log, now: time.Now, cursor: httpapi.NewCursor(cursors)}
 	return trail.around(append(append(routes, n.operations()...), trail.route())), nil
 }
 
@@ -123,7 +123,7 @@ func (n *node) tip(view string) *stream.Tip { return n.viewTips[view] }
 func (n *node) end(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, endWithin)
 	defer cancel()
-	position, _, err := stream.NewLog(n.write).Head(ctx)
+	position, _, err := stream.NewLog(n.identity).Head(ctx)
 	if err == nil {
 		return position, nil
 	}

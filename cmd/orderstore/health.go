@@ -211,15 +211,15 @@ func (n *node) lag(c echo.Context, _ auth.Identity) error {
 	if err != nil {
 		return err
 	}
-	r := lagReport{Log: end, Views: []stageLag{}, Auxiliary: []stageLag{}, Subscriptions: stages(ctx, n.write, furthestBehind, end)}
+	r := lagReport{Log: end, Views: []stageLag{}, Auxiliary: []stageLag{}, Subscriptions: stages(ctx, n.identity, furthestBehind, end)}
 	if n.js != nil {
 		r.Stream = n.streamLag(ctx, end)
 	}
 	if n.read != nil {
 		r.Views = stages(ctx, n.read, selectViews, end)
 	}
-	if n.auxiliary != nil {
-		r.Auxiliary = stages(ctx, n.auxiliary, `SELECT system, position, CASE WHEN paused THEN 'paused' ELSE stopped END, 0::bigint, 0 FROM checkpoints ORDER BY system`, end)
+	if pool := cmp.Or(n.auxiliary, n.records); pool != nil {
+		r.Auxiliary = stages(ctx, pool, `SELECT system, position, CASE WHEN paused THEN 'paused' ELSE stopped END, 0::bigint, 0 FROM checkpoints ORDER BY system`, end)
 	}
 	return c.JSON(http.StatusOK, r)
 }

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,15 +42,10 @@ type node struct {
 	// caughtUp is which views were as far as the log, since the start.
 	caughtUp caughtUp
 
-	registry  *prometheus.Registry
-	write     *pgxpool.Pool // the primary
-	views     *pgxpool.Pool // the read database, for the projector
-	read      *pgxpool.Pool // the read database, for queries
-	heard     *pgxpool.Pool // the read database, for those who listen
-	auxiliary *pgxpool.Pool
-	ledger    *pgxpool.Pool // the primary, for what webhooks were delivered
-	nats      *nats.Conn
-	js        jetstream.JetStream
+	registry *prometheus.Registry
+	pools
+	nats *nats.Conn
+	js   jetstream.JetStream
 
 	guard      *postgres.Guard
 	logTip     *stream.Tip
@@ -113,33 +107,8 @@ func (n *node) listen(ctx context.Context) error {
 
 // open connects to the databases that the roles need.
 func (n *node) open(ctx context.Context) error {
-	for _, db := range []struct {
-		pool   **pgxpool.Pool
-		url    string
-		needed bool
-		cfg    postgres.PoolConfig
-	}{
-		{&n.write, n.cfg.PostgresWrite, true, postgres.PoolConfig{Name: "orderstore-write", MaxConns: 14}},
-		{&n.views, n.cfg.PostgresRead, n.has(roleProjection), postgres.PoolConfig{Name: "orderstore-projection", MaxConns: 6, AsyncCommit: true}},
-		{&n.read, n.cfg.PostgresRead, n.has(roleQuery, roleBroadcast), postgres.PoolConfig{
-			Name: "orderstore-query", MaxConns: 16, StatementTimeout: 10 * time.Second,
-		}},
-		// Listeners who are far behind read long stretches: they keep no connection from reads.
-		{&n.heard, n.cfg.PostgresRead, n.has(roleBroadcast), postgres.PoolConfig{
-			Name: "orderstore-broadcast", MaxConns: 8, StatementTimeout: 10 * time.Second,
-		}},
-		{&n.auxiliary, n.cfg.PostgresAuxiliary, n.cfg.PostgresAuxiliary != "" && n.has(roleCommand, roleQuery), postgres.PoolConfig{
-			Name: "orderstore-auxiliary", MaxConns: 8, StatementTimeout: 5 * time.Second,
-		}},
-	} {
-		if !db.needed {
-			continue
-		}
-		pool, err := postgres.Open(ctx, db.url, db.cfg)
-		if err != nil {
-			return err
-		}
-		*db.pool = pool
+	if err := n.openPools(ctx); err != nil {
+		return err
 	}
 	if err := n.writable(ctx); err != nil {
 		return err
@@ -150,7 +119,7 @@ func (n *node) open(ctx context.Context) error {
 			return fmt.Errorf("jetstream: %w", err)
 		}
 	}
-	n.guard = postgres.NewGuard(postgres.GuardConfig{Pool: n.write, Every: n.cfg.DurabilityEvery, Logger: n.log})
+	n.guard = postgres.NewGuard(postgres.GuardConfig{Pool: cmp.Or(n.write, n.identity), Every: n.cfg.DurabilityEvery, Logger: n.log})
 	if err := n.guard.Look(ctx); err != nil && (n.has(roleCommand) || !errors.Is(err, postgres.ErrUnsafeSettings)) {
 		return err
 	}
@@ -175,18 +144,18 @@ func (n *node) writable(ctx context.Context) error {
 
 func (n *node) startAuth(ctx context.Context) error {
 	var err error
-	n.clients = auth.NewStore(n.write)
-	n.authn, err = auth.NewAuthenticator(auth.AuthenticatorConfig{Issuer: n.cfg.Issuer, Log: n.log}, n.write)
+	n.clients = auth.NewStore(n.identity)
+	n.authn, err = auth.NewAuthenticator(auth.AuthenticatorConfig{Issuer: n.cfg.Issuer, Log: n.log}, n.identity)
 	if err != nil {
 		return err
 	}
-	if n.issuer, err = auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients); err != nil {
+	if n.issuer, err = auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.identity, n.clients); err != nil {
 		return err
 	}
 	if n.limiter, err = limits.New(n.cfg.limits(), time.Now); err != nil {
 		return err
 	}
-	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard, limits.NewReader(n.write, n.limiter, n.log))
+	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard, limits.NewReader(n.identity, n.limiter, n.log))
 	return nil
 }
 
@@ -217,7 +186,7 @@ func (n *node) startRelay(ctx context.Context) error {
 	var err error
 	limits := stream.Limits{MaxAge: n.cfg.StreamMaxAge, MaxBytes: n.cfg.StreamMaxBytes, Replicas: n.cfg.StreamReplicas}
 	n.relay, err = broadcast.NewRelay(broadcast.RelayConfig{
-		NATS: n.nats, Pool: n.write, Waker: n.logTip, Recent: &n.recent, Gate: n.guard, Limits: limits, Logger: n.log,
+		NATS: n.nats, Pool: n.relayed, Waker: n.logTip, Recent: &n.recent, Gate: n.guard, Limits: limits, Logger: n.log,
 		Registerer: n.registry,
 	})
 	if err != nil {
@@ -278,7 +247,7 @@ func (n *node) newCache() error {
 
 func (n *node) follower(after int64, digest [32]byte) projection.Follower {
 	return stream.NewFollower(stream.FollowerConfig{
-		JS: n.js, Log: stream.NewLog(n.write).Behind(n.guard), Recent: &n.recent, After: after, Digest: digest, Name: "projection", Logger: n.log,
+		JS: n.js, Log: stream.NewLog(n.projected).Behind(n.guard), Recent: &n.recent, After: after, Digest: digest, Name: "projection", Logger: n.log,
 	})
 }
 
@@ -325,10 +294,8 @@ func (n *node) stop(inOrder bool) {
 	}
 	stopCrew(n.viewing)
 	stopCrew(n.basis)
-	for _, pool := range []*pgxpool.Pool{n.write, n.views, n.read, n.heard, n.auxiliary, n.ledger} {
-		if pool != nil {
-			n.bounded(ctx, "pool", pool.Close)
-		}
+	for _, pool := range n.opened() {
+		n.bounded(ctx, "pool", pool.Close)
 	}
 }
 
@@ -380,9 +347,9 @@ func (n *node) drain(ctx context.Context, what string, tip *stream.Tip, to int64
 	}
 }
 
-// records are the routes by which auxiliary systems store theirs, and operators steer them.
-func (n *node) records() ([]httpapi.Route, error) {
-	if n.auxiliary == nil || !n.has(roleCommand) {
+// recordRoutes are the routes by which auxiliary systems store theirs, and operators steer them.
+func (n *node) recordRoutes() ([]httpapi.Route, error) {
+	if n.records == nil {
 		return nil, nil
 	}
 	guard, err := n.cfg.webhookGuard()
@@ -390,10 +357,10 @@ func (n *node) records() ([]httpapi.Route, error) {
 		return nil, err
 	}
 	return append(
-		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Guard: guard, Now: time.Now}),
+		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.records, Orders: command.NewLookup(n.write), Guard: guard, Now: time.Now}),
 		append(
-			auxiliary.OperateRoutes(auxiliary.OperateDeps{Pool: n.auxiliary, End: n.end, Now: time.Now}),
-			auxiliary.NoticeRoutes(auxiliary.NoticeDeps{Pool: n.auxiliary, Guard: guard, Now: time.Now})...,
+			auxiliary.OperateRoutes(auxiliary.OperateDeps{Pool: n.records, End: n.end, Now: time.Now}),
+			auxiliary.NoticeRoutes(auxiliary.NoticeDeps{Pool: n.records, Guard: guard, Now: time.Now})...,
 		)...,
 	), nil
 }

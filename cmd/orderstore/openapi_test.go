@@ -59,7 +59,7 @@ func allRoutes(t *testing.T) []httpapi.Route {
 	nowhere, err := pgxpool.New(t.Context(), "postgres://nobody@127.0.0.1:1/none")
 	require.NoError(t, err)
 	t.Cleanup(nowhere.Close)
-	n := &node{roles: allRoles(), write: nowhere, read: nowhere, heard: nowhere, auxiliary: nowhere, webhooks: &webhooks{}}
+	n := &node{roles: allRoles(), pools: pools{write: nowhere, read: nowhere, heard: nowhere, auxiliary: nowhere, records: nowhere}, webhooks: &webhooks{}}
 	routes, err := n.routes(make([]byte, 32))
 	require.NoError(t, err)
 	return routes

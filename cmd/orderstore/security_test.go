@@ -69,6 +69,10 @@ func TestSecurityCases(t *testing.T) {
 		"case 59: length and encoding":                  lengthAndEncoding,
 		"cases 61 and 66: rates":                        ratesAreKept,
 		"case 66: quota":                                quotaIsKept,
+		"case 39: row level security":                   rowsAreTheirOwners,
+		"case 40: roles own nothing":                    rolesOwnNothing,
+		"case 41: the projector and the primary":        projectorCannotWriteThePrimary,
+		"every table has its grants":                    grantsAreDecided,
 	}
 	t.Run("doors", func(t *testing.T) {
 		for name, tried := range cases {

@@ -80,7 +80,7 @@ func (n *node) openWebhooks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.ledger, err = postgres.Open(ctx, n.cfg.PostgresWrite, postgres.PoolConfig{Name: "orderstore-webhooks", MaxConns: 4, AsyncCommit: true})
+	n.ledger, err = n.cfg.openAs(ctx, componentBroadcast, n.cfg.PostgresWrite, postgres.PoolConfig{Name: "orderstore-webhooks", MaxConns: 4, AsyncCommit: true})
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // worker is a part that runs until its context ends.
@@ -20,9 +22,9 @@ type crew struct {
 	done   sync.WaitGroup
 }
 
-// start runs workers; failed hears of one that ends before it was told to.
+// start runs workers, whose work is on all tenants' rows; failed hears of one that ends before it was told to.
 func start(ctx context.Context, failed chan<- error, workers ...worker) *crew {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancel(postgres.WithScope(context.WithoutCancel(ctx), postgres.Everything()))
 	c := &crew{cancel: cancel}
 	for _, w := range workers {
 		c.done.Go(func() {

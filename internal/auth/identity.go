@@ -5,6 +5,8 @@ package auth
 import (
 	"slices"
 	"time"
+
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // Kind is what sort of party a client is.
@@ -45,6 +47,23 @@ type Identity struct {
 
 // Has tells whether the caller's token carries scope.
 func (i Identity) Has(scope string) bool { return slices.Contains(i.Scopes, scope) }
+
+// Rows is whose rows the databases show the caller. Who belongs to nobody sees none.
+func (i Identity) Rows() postgres.Scope {
+	switch {
+	case i.Kind == KindUser && i.Tenant != "":
+		return postgres.OfTenant(i.Tenant, "")
+	case i.Kind == KindProvider && i.Provider != "":
+		return postgres.OfProvider(i.Provider)
+	case i.Kind == KindAuxiliary && i.Tenant != "":
+		return postgres.OfTenant(i.Tenant, i.System)
+	case i.Kind == KindAuxiliary && i.System != "":
+		return postgres.OfSystem(i.System)
+	case i.Kind == KindOperator:
+		return postgres.Everything()
+	}
+	return postgres.Scope{}
+}
 
 // DefaultScopes are what a client of a kind is given when none are asked for.
 func DefaultScopes(kind Kind) []string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 // Handler answers a request of a caller who is known to be allowed to ask. Public routes get the zero Identity.
@@ -96,7 +97,7 @@ func (r Route) handle(authn Authenticator, a *Admission) echo.HandlerFunc {
 // answer lets the handler answer those who may ask.
 func (r Route) answer(c echo.Context, authn Authenticator, a *Admission) error {
 	if r.Public {
-		return r.Handler(c, auth.Identity{})
+		return r.handleFor(c, auth.Identity{})
 	}
 	who, err := authenticate(c, authn)
 	if err != nil {
@@ -114,6 +115,13 @@ func (r Route) answer(c echo.Context, authn Authenticator, a *Admission) error {
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="orderstore", error="insufficient_scope", scope="`+r.Scope+`"`)
 		return fault.New(fault.Forbidden, "the token lacks the scope %s", r.Scope)
 	}
+	return r.handleFor(c, who)
+}
+
+// handleFor has the handler see those rows of the databases that are the caller's, whatever its statements ask for.
+func (r Route) handleFor(c echo.Context, who auth.Identity) error {
+	req := c.Request()
+	c.SetRequest(req.WithContext(postgres.WithScope(req.Context(), who.Rows())))
 	return r.Handler(c, who)
 }
 

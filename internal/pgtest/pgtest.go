@@ -91,6 +91,19 @@ func Database(t testing.TB, fsys fs.FS, dir string) *pgxpool.Pool {
 	return pool
 }
 
+// As returns a pool on the database of another one, which acts as a component's role and shows the rows of its user's scope.
+func As(t testing.TB, component string, owner *pgxpool.Pool) *pgxpool.Pool {
+	t.Helper()
+	pool, err := postgres.Open(t.Context(), owner.Config().ConnString(), postgres.PoolConfig{
+		Name: "pgtest-" + component, MaxConns: poolConns, Component: component, Scoped: true,
+	})
+	if err != nil {
+		t.Fatalf("open test database as %s: %v", component, err)
+	}
+	t.Cleanup(func() { closePool(t, pool) })
+	return pool
+}
+
 // URL returns the URL of a new database with all migrations in dir of fsys. It goes when the test ends.
 func URL(t testing.TB, fsys fs.FS, dir string) string {
 	t.Helper()

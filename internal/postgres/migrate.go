@@ -28,7 +28,7 @@ var ErrStandbySchema = errors.New("the primary of this standby is not migrated")
 
 // Migrate brings the database at url to the newest migration in dir of fsys. Several processes may call it at once:
 // a session advisory lock lets one through, and the others find nothing left to do. A standby gets its schema from its primary: there
-// Migrate only looks whether it has.
+// Migrate only looks whether it has. Who may do what is brought up to date too.
 func Migrate(ctx context.Context, url string, fsys fs.FS, dir string) (err error) {
 	cc, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -44,7 +44,11 @@ func Migrate(ctx context.Context, url string, fsys fs.FS, dir string) (err error
 			err = fmt.Errorf("close migration connection: %w", closeErr)
 		}
 	}()
-	provider, err := migrationProvider(db, fsys, dir)
+	sub, err := fs.Sub(fsys, dir)
+	if err != nil {
+		return fmt.Errorf("read migrations of database %s: %w", cc.Database, err)
+	}
+	provider, err := migrationProvider(db, sub)
 	if err != nil {
 		return fmt.Errorf("read migrations of database %s: %w", cc.Database, err)
 	}
@@ -61,15 +65,14 @@ func Migrate(ctx context.Context, url string, fsys fs.FS, dir string) (err error
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate database %s%s: %w", cc.Database, faultyFile(err), err)
 	}
+	if err := applyAccess(ctx, db, sub); err != nil {
+		return fmt.Errorf("grant access to database %s: %w", cc.Database, err)
+	}
 	// Again, since a newer binary may have migrated while this one waited for the lock.
 	return checkVersion(ctx, provider, cc.Database)
 }
 
-func migrationProvider(db *sql.DB, fsys fs.FS, dir string) (*goose.Provider, error) {
-	sub, err := fs.Sub(fsys, dir)
-	if err != nil {
-		return nil, err
-	}
+func migrationProvider(db *sql.DB, sub fs.FS) (*goose.Provider, error) {
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(migrateLockPeriodSeconds, migrateLockAttempts))
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -50,6 +51,30 @@ type PoolConfig struct {
 	// AsyncCommit sets synchronous_commit=off on every connection of the pool: a crash of the server may lose the
 	// last commits, in order, and never corrupts. Only for data that is rebuilt from its own checkpoint, as views are.
 	AsyncCommit bool
+	// Component is the part of the system that the pool is for. Its connections act as the component's role, which the login has to
+	// be a member of. Empty: as whoever logs in.
+	Component string
+	// Login is taken in place of the URL's, where it names somebody.
+	Login Login
+	// Scoped has each connection show the rows of its user's scope alone; see WithScope.
+	Scoped bool
+	// All has every connection show all rows: for work on all tenants.
+	All bool
+}
+
+// Login is as whom a connection is opened.
+type Login struct{ User, Password string }
+
+// ParseLogin reads "name:password". An empty text names nobody.
+func ParseLogin(text string) (Login, error) {
+	if text == "" {
+		return Login{}, nil
+	}
+	user, password, ok := strings.Cut(text, ":")
+	if !ok || user == "" {
+		return Login{}, errors.New("a login is of the form name:password")
+	}
+	return Login{User: user, Password: password}, nil
 }
 
 // Open connects a pool to url and checks that it answers. target_session_attrs and pool_* parameters of the URL
@@ -63,7 +88,7 @@ func Open(ctx context.Context, url string, cfg PoolConfig) (*pgxpool.Pool, error
 	if err != nil {
 		return nil, fmt.Errorf("open pool %s: %w", cfg.Name, err)
 	}
-	if err := pool.Ping(ctx); err != nil {
+	if err := pool.Ping(WithScope(ctx, Scope{})); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("open pool %s: %w", cfg.Name, err)
 	}
@@ -101,7 +126,25 @@ func poolConfig(url string, cfg PoolConfig) (*pgxpool.Config, error) {
 	if cfg.AsyncCommit {
 		cc.RuntimeParams["synchronous_commit"] = "off"
 	}
+	cfg.restrict(pc)
 	return pc, nil
+}
+
+// restrict makes of the connections what the component may have.
+func (cfg *PoolConfig) restrict(pc *pgxpool.Config) {
+	cc := pc.ConnConfig
+	if cfg.Login.User != "" {
+		cc.User, cc.Password = cfg.Login.User, cfg.Login.Password
+	}
+	if cfg.Component != "" {
+		cc.RuntimeParams["role"] = RoleOf(cfg.Component)
+	}
+	if cfg.All {
+		cc.RuntimeParams["orderstore.scope"] = Everything().kind
+	}
+	if cfg.Scoped {
+		pc.PrepareConn = prepareScope
+	}
 }
 
 func dialer(timeout time.Duration) *net.Dialer {

@@ -41,7 +41,7 @@ func tunedSettings(durable bool) map[string]string {
 	settings := map[string]string{ //nolint:gosec // G101: names of settings
 		"listen_addresses":        loopback,
 		"unix_socket_directories": "", // a socket's path may have 107 bytes at most, a data directory's more
-		"max_connections":         "100",
+		"max_connections":         "160",
 		"password_encryption":     "scram-sha-256",
 		"shared_buffers":          "512MB", // of which only what is used takes memory
 		"wal_level":               "replica",
