@@ -16,6 +16,8 @@ type Submission struct {
 	BusinessType string
 	Placed       events.Placed
 	Hash         [sha256.Size]byte // of the content, normalised: tells a replay from a conflict
+
+	unkeyed [sha256.Size]byte // Hash as it was stored before customers were sealed; zero where that is Hash
 }
 
 // seal computes the content's hash. Vendors are not part of it: they come from the catalog, not from the user.
@@ -48,6 +50,9 @@ func (c *PlaceOrder) apply(r *round) (reply, error) {
 	if known, ok := r.byRef[c.Submission.ref()]; ok {
 		return c.again(known)
 	}
+	if err := r.living(c.Submission.Placed.Customer); err != nil {
+		return reply{}, err
+	}
 	d := r.decide(nil, c.Traceparent)
 	if err := d.place(&c.Submission); err != nil {
 		return reply{}, err
@@ -58,7 +63,8 @@ func (c *PlaceOrder) apply(r *round) (reply, error) {
 
 // again answers a submission whose reference is known: with the order as it is now, when the content is the same.
 func (c *PlaceOrder) again(known *orderState) (reply, error) {
-	if known.hash != c.Submission.Hash {
+	s := &c.Submission
+	if known.hash != s.Hash && (known.hash != s.unkeyed || s.unkeyed == [sha256.Size]byte{}) {
 		return reply{}, fault.New(fault.OrderConflict,
 			"channel %q already has an order %q with other content", c.Submission.Placed.Channel, c.Submission.Placed.ExternalRef).
 			With("order_id", known.order.ID)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+
+	"github.com/orderstore/orderstore/internal/customerkeys"
 )
 
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
@@ -32,6 +35,9 @@ type config struct {
 	MailDir           string        `env:"MAIL_DIR"`
 	MailFrom          string        `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	SMTPURL           string        `env:"SMTP_URL"`
+	// MasterKey wraps the keys of customers: 32 bytes in base64. It is in no database; MasterKeyFile names a file with it instead.
+	MasterKey     string `env:"MASTER_KEY"`
+	MasterKeyFile string `env:"MASTER_KEY_FILE"`
 	// ReplenishmentEvery is the time between runs of dev's replenishment; 0: none.
 	ReplenishmentEvery time.Duration `env:"REPLENISHMENT_EVERY" envDefault:"24h"`
 
@@ -41,6 +47,9 @@ type config struct {
 	WebhookRetention       time.Duration   `env:"WEBHOOK_RETENTION" envDefault:"168h"`
 	WebhookDisableAfter    time.Duration   `env:"WEBHOOK_DISABLE_AFTER" envDefault:"120h"`
 }
+
+var errNoMasterKey = errors.New("ORDERSTORE_MASTER_KEY is not set: 32 random bytes in base64, the same for every node " +
+	"(make them with: openssl rand -base64 32), or name a file with them in ORDERSTORE_MASTER_KEY_FILE")
 
 // minNATSLogin keeps parties from logging in without end: servers count in whole seconds.
 const minNATSLogin = 10 * time.Second
@@ -99,6 +108,11 @@ func (c *config) validate(roles []role) error {
 	}
 	if slices.ContainsFunc(roles, func(r role) bool { return r == roleProjection || r == roleRelay || r == roleQuery }) {
 		need(c.NATS, "NATS")
+	}
+	if slices.ContainsFunc(roles, func(r role) bool { return r == roleCommand || r == roleQuery || r == roleBroadcast }) {
+		if master, err := customerkeys.ReadMaster(c.MasterKey, c.MasterKeyFile); err != nil || master == nil {
+			faults = append(faults, cmp.Or(err, errNoMasterKey))
+		}
 	}
 	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_HTTP %q is no HOST:PORT", c.HTTP))

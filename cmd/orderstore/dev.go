@@ -136,6 +136,12 @@ func (d *development) config(listener net.Listener) (config, error) {
 	cfg.StreamReplicas = 1
 	cfg.allowLoopback()
 	ctx := context.Background()
+	if cfg.MasterKey == "" && cfg.MasterKeyFile == "" {
+		var err error
+		if cfg.MasterKeyFile, err = ensureMasterKey(d.options.data); err != nil {
+			return cfg, err
+		}
+	}
 	known, err := readCredentials(d.options.data)
 	if err != nil {
 		return cfg, err
@@ -176,6 +182,7 @@ func (d *development) startSystems(ctx context.Context, cfg config) error {
 		Replenishment: auxiliary.ReplenishmentConfig{Every: cfg.ReplenishmentEvery, Raise: d.raise},
 		Hooks:         hooks,
 		Busy:          telemetry.NewPressure().Busy,
+		Keys:          d.node.keys,
 	})
 	if err != nil {
 		pool.Close()

@@ -89,6 +89,9 @@ func withInstance(ctx context.Context, data string, do func(context.Context, *in
 		return err
 	}
 	defer i.close()
+	if err := i.cfg.findMasterKey(data); err != nil {
+		return err
+	}
 	return do(ctx, i)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/orderstore/orderstore/broadcast"
 	"github.com/orderstore/orderstore/command"
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
@@ -57,9 +58,11 @@ type node struct {
 	recent     stream.Recent
 	viewTips   map[string]*stream.Tip
 	clients    *auth.Store
+	keys       *customerkeys.Keys
 	authn      *auth.Authenticator
 	issuer     *auth.Issuer
 	committer  *command.Committer
+	eraser     *command.Eraser
 	relay      *broadcast.Relay
 	projection *projection.Projection
 	poller     *query.Poller // nil where the projection is here
@@ -181,7 +184,14 @@ func (n *node) startAuth(ctx context.Context) error {
 	if n.issuer, err = auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients); err != nil {
 		return err
 	}
-	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard)
+	workers := []worker{n.authn, n.metrics, n.guard}
+	if n.keys, err = n.cfg.customerKeys(n.write, n.log); err != nil {
+		return err
+	}
+	if n.keys != nil {
+		workers = append(workers, n.keys)
+	}
+	n.basis = start(ctx, n.failed, workers...)
 	return nil
 }
 
@@ -190,10 +200,11 @@ func (n *node) startIntake(ctx context.Context) error {
 		return nil
 	}
 	n.committer = command.NewCommitter(command.Config{
-		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log, Ahead: n.ahead(),
+		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log, Ahead: n.ahead(), Keys: n.keys,
 	})
+	n.eraser = command.NewEraser(n.committer)
 	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer), command.NewDeadlines(n.committer),
-		command.NewAnnouncer(n.committer))
+		command.NewAnnouncer(n.committer), n.eraser)
 	return nil
 }
 
@@ -248,7 +259,7 @@ func (n *node) startViews(ctx context.Context) error {
 		workers = append(workers, n.poller)
 	}
 	if n.has(roleQuery, roleBroadcast) {
-		n.live = broadcast.NewLive(cmp.Or(n.heard, n.read), n.viewTips[projection.Timeline], n.log)
+		n.live = broadcast.NewLive(cmp.Or(n.heard, n.read), n.viewTips[projection.Timeline], n.log).Opening(n.keys)
 		workers = append(workers, n.live)
 	}
 	if n.has(roleBroadcast) {
@@ -384,7 +395,7 @@ func (n *node) records() ([]httpapi.Route, error) {
 		return nil, err
 	}
 	return append(
-		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Guard: guard, Now: time.Now}),
+		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.auxiliary, Orders: command.NewLookup(n.write), Guard: guard, Now: time.Now, Keys: n.keys}),
 		append(
 			auxiliary.OperateRoutes(auxiliary.OperateDeps{Pool: n.auxiliary, End: n.end, Now: time.Now}),
 			auxiliary.NoticeRoutes(auxiliary.NoticeDeps{Pool: n.auxiliary, Guard: guard, Now: time.Now})...,

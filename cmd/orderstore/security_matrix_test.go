@@ -21,7 +21,7 @@ import (
 // mounted are the route tables, which say who may do what.
 func mounted() []httpapi.Route {
 	return slices.Concat(
-		command.Routes(nil, nil), query.Routes(query.Config{Watch: broadcast.NewWatch(nil, nil)}), broadcast.Routes(broadcast.Deps{}), (&node{}).operations(), []httpapi.Route{(&audit{}).route()},
+		command.Routes(nil, nil), command.ErasureRoutes(nil), query.Routes(query.Config{Watch: broadcast.NewWatch(nil, nil)}), broadcast.Routes(broadcast.Deps{}), (&node{}).operations(), []httpapi.Route{(&audit{}).route()},
 		auxiliary.Routes(auxiliary.RouteDeps{}), auxiliary.OperateRoutes(auxiliary.OperateDeps{}), auxiliary.NoticeRoutes(auxiliary.NoticeDeps{}),
 	)
 }

@@ -42,6 +42,7 @@ func startOutside(t *testing.T, fromFiles ...string) *outside {
 		"ORDERSTORE_POSTGRES_WRITE=" + cluster.URL("write"), "ORDERSTORE_POSTGRES_READ=" + cluster.URL("read"),
 		"ORDERSTORE_POSTGRES_AUXILIARY=" + cluster.URL("auxiliary"), "ORDERSTORE_NATS=" + broker.URL(),
 		"ORDERSTORE_METRICS=127.0.0.1:0", "ORDERSTORE_MAIL_DIR=" + t.TempDir(), "ORDERSTORE_LOG_LEVEL=warn",
+		"ORDERSTORE_MASTER_KEY=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 	}}
 }
 
