@@ -38,6 +38,12 @@ func (s *Submission) ref() orderRef {
 	return orderRef{tenant: s.Tenant, channel: s.Placed.Channel, externalRef: s.Placed.ExternalRef}
 }
 
+// same says whether an order's content hash is that of the submission. An order that was brought back from the stream with its customer
+// sealed has none: of that, the reference alone is known.
+func (s *Submission) same(hash [sha256.Size]byte) bool {
+	return hash == s.Hash || hash == s.unkeyed || hash == [sha256.Size]byte{}
+}
+
 // PlaceOrder submits an order.
 type PlaceOrder struct {
 	Submission  Submission
@@ -63,8 +69,7 @@ func (c *PlaceOrder) apply(r *round) (reply, error) {
 
 // again answers a submission whose reference is known: with the order as it is now, when the content is the same.
 func (c *PlaceOrder) again(known *orderState) (reply, error) {
-	s := &c.Submission
-	if known.hash != s.Hash && (known.hash != s.unkeyed || s.unkeyed == [sha256.Size]byte{}) {
+	if !c.Submission.same(known.hash) {
 		return reply{}, fault.New(fault.OrderConflict,
 			"channel %q already has an order %q with other content", c.Submission.Placed.Channel, c.Submission.Placed.ExternalRef).
 			With("order_id", known.order.ID)
