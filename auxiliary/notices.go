@@ -180,10 +180,10 @@ func orderLanguage(attributes []byte) string {
 	return ""
 }
 
-// Needs are the events that customers are told of.
+// Needs are the events that customers are told of, and those by which they are forgotten.
 func (*Notices) Needs(t events.Type) bool {
 	switch t {
-	case events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled, events.OrderReturned:
+	case events.CustomerErased, events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled, events.OrderReturned:
 		return true
 	}
 	return false
