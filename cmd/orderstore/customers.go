@@ -27,6 +27,14 @@ func (c *config) customerKeys(write *pgxpool.Pool, log *slog.Logger) (*customerk
 	return customerkeys.New(customerkeys.Config{Pool: write, Master: master, Now: time.Now, Logger: log}), nil
 }
 
+// withKeys are workers with the keys, where there are some.
+func withKeys(keys *customerkeys.Keys, workers ...worker) []worker {
+	if keys == nil {
+		return workers
+	}
+	return append(workers, keys)
+}
+
 // findMasterKey names the master key of an instance, unless the environment gives one.
 func (c *config) findMasterKey(data string) error {
 	env, err := readConfig()

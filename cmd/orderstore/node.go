@@ -184,14 +184,10 @@ func (n *node) startAuth(ctx context.Context) error {
 	if n.issuer, err = auth.NewIssuer(ctx, auth.IssuerConfig{Issuer: n.cfg.Issuer}, n.write, n.clients); err != nil {
 		return err
 	}
-	workers := []worker{n.authn, n.metrics, n.guard}
 	if n.keys, err = n.cfg.customerKeys(n.write, n.log); err != nil {
 		return err
 	}
-	if n.keys != nil {
-		workers = append(workers, n.keys)
-	}
-	n.basis = start(ctx, n.failed, workers...)
+	n.basis = start(ctx, n.failed, withKeys(n.keys, n.authn, n.metrics, n.guard)...)
 	return nil
 }
 
