@@ -81,7 +81,7 @@ type notice struct {
 	placed   *events.Placed      // for order.placed
 	returned *events.OrderReturn // for order.returned
 	tenant   string
-	reason   string // for order.rejected, order.cancelled and order.returned
+	reason   string           // for order.rejected, order.cancelled and order.returned
 	customer *events.Customer // for order.placed, as it can be read
 	unread   string           // why it cannot
 	// By the settings that hold for the event.
@@ -201,7 +201,6 @@ func (s *Notices) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	return forgetErased(ctx, tx, batch)
 }
 
-// open reads whom the placed orders are for.
 func (s *Notices) open(ctx context.Context, found []notice) error {
 	sealed := make([]*events.Customer, len(found))
 	for i := range found {
