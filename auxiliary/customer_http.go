@@ -11,6 +11,8 @@ import (
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/contact"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/postgres"
@@ -63,6 +65,7 @@ func (d RouteDeps) searchCustomers(c echo.Context, who auth.Identity) error {
 	var position int64
 	err = d.profiles(c, func(ctx context.Context, tx pgx.Tx) error {
 		keys, _ := keysOf(who.Tenant, by)
+		keys = append(keys, d.markedKeysOf(who.Tenant, by)...)
 		ids, err := findCustomers(ctx, tx, who.Tenant, keys)
 		if err != nil {
 			return err
@@ -72,7 +75,9 @@ func (d RouteDeps) searchCustomers(c echo.Context, who auth.Identity) error {
 			if err != nil {
 				return err
 			}
-			answer.Items = append(answer.Items, one)
+			if one.Orders["all"] > 0 { // nobody is left of whom was erased
+				answer.Items = append(answer.Items, one)
+			}
 		}
 		return tx.QueryRow(ctx, selectPosition, ProfileName).Scan(&position)
 	})
@@ -80,6 +85,23 @@ func (d RouteDeps) searchCustomers(c echo.Context, who auth.Identity) error {
 		return err
 	}
 	return answerJSON(c, position, answer)
+}
+
+// markedKeysOf are the keys of a customer whose orders have it sealed.
+func (d RouteDeps) markedKeysOf(tenant string, by *events.Customer) []customerKey {
+	m := d.Keys.Master()
+	if m == nil {
+		return nil
+	}
+	email, phone := customerkeys.Joined(m, tenant, by.Email, by.Phone, by.Address.Country)
+	var keys []customerKey
+	if email != "" {
+		keys = append(keys, keyOf(tenant, "email mark", email))
+	}
+	if phone != "" {
+		keys = append(keys, keyOf(tenant, "phone mark", phone))
+	}
+	return keys
 }
 
 func readSearch(c echo.Context) (*events.Customer, error) {
@@ -93,7 +115,7 @@ func readSearch(c echo.Context) (*events.Customer, error) {
 		switch name {
 		case "email":
 			d.String(&by.Email, 1, maxText)
-			if _, ok := plainEmail(by.Email); d.OK() && !ok {
+			if _, ok := contact.Email(by.Email); d.OK() && !ok {
 				d.Invalid("is not an e-mail address")
 			}
 		case "phone":
@@ -104,7 +126,7 @@ func readSearch(c echo.Context) (*events.Customer, error) {
 			d.Unknown()
 		}
 	})
-	if _, ok := plainPhone(by.Phone, country); d.OK() && by.Phone != "" && !ok {
+	if _, ok := contact.Phone(by.Phone, country); d.OK() && by.Phone != "" && !ok {
 		d.InvalidAt("/phone", "is not a telephone number, such as +49 30 901820")
 	}
 	if d.OK() && by.Email == "" && by.Phone == "" {

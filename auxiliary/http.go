@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/postgres"
@@ -41,6 +42,7 @@ type RouteDeps struct {
 	Orders Orders
 	Guard  *webhook.Guard // says where webhooks may go
 	Now    func() time.Time
+	Keys   *customerkeys.Keys // open what is sealed in invoices; nil: nothing is
 }
 
 // Routes are the routes by which outside systems store their records, and users read what our own systems made.

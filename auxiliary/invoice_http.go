@@ -18,6 +18,7 @@ import (
 	"github.com/munnerz/goautoneg"
 
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 )
@@ -123,6 +124,10 @@ func (p *invoicePrinter) find(ctx context.Context, id uuid.UUID, record, tenant,
 		return nil, 0, fault.New(fault.NotFound, "there is no such %s", strings.ReplaceAll(record, "_", " "))
 	case err != nil:
 		return nil, 0, storeFault(fmt.Errorf("read %s: %w", record, err))
+	}
+	payload, became := p.Keys.Open(ctx, payload)
+	if became == customerkeys.Away {
+		return nil, 0, fault.Wrap(errKeysAway, fault.Unavailable, "the customer's name cannot be read at the moment").Retry(reachedWait)
 	}
 	return payload, position, nil
 }

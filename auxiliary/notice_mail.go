@@ -18,17 +18,15 @@ import (
 	"github.com/Rhymond/go-money"
 	"github.com/shopspring/decimal"
 	gomail "github.com/wneessen/go-mail"
-	"golang.org/x/net/idna"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/contact"
 )
 
 //go:embed templates
 var templateFiles embed.FS
 
 const (
-	maxAddress   = 254 // bytes, RFC 5321
-	maxLocalPart = 64
 	maxText      = 200 // characters of a customer's text in a mail
 	maxMailLines = 100 // lines of an order that a mail lists
 )
@@ -245,33 +243,8 @@ func displayName(name string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(name, `\`, "")), " ")
 }
 
-// usableAddress gives the address in the form in which it is sent to, its domain in ASCII; false for what is no plain
-// address: with a display name, quoting, comments, blanks or control characters, or too long.
-func usableAddress(raw string) (string, bool) {
-	raw = strings.TrimSpace(raw)
-	at := strings.LastIndexByte(raw, '@')
-	if at < 1 || at > maxLocalPart || !utf8.ValidString(raw) {
-		return "", false
-	}
-	local, domain := raw[:at], raw[at+1:]
-	if strings.ContainsAny(local, "\"\\(),:;<>[]@") || strings.ContainsFunc(local, notInAddress) {
-		return "", false
-	}
-	ascii, err := idna.Lookup.ToASCII(domain)
-	if err != nil || ascii == "" {
-		return "", false
-	}
-	address := local + "@" + ascii
-	parsed, err := netmail.ParseAddress(address)
-	if err != nil || parsed.Address != address || len(address) > maxAddress {
-		return "", false
-	}
-	return address, true
-}
-
-func notInAddress(r rune) bool {
-	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
-}
+// usableAddress gives the address in the form in which it is sent to; false for what is no plain address.
+func usableAddress(raw string) (string, bool) { return contact.Address(raw) }
 
 // masked shows enough of an address to recognise one's own: c***@example.com.
 func masked(address string) string {

@@ -1,6 +1,7 @@
 package auxiliary
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 )
 
 // NoticesName is the system that tells customers what became of their orders.
@@ -28,6 +30,7 @@ const (
 // Notices tells customers by e-mail, and by a webhook where the tenant has one, that their order was placed, completed, rejected or
 // cancelled, or that goods came back. It keeps a record of each order, also where there is nobody to tell.
 type Notices struct {
+	keys   *customerkeys.Keys
 	mailer *mailer
 	hooks  *Hooks
 	words  *words
@@ -36,10 +39,11 @@ type Notices struct {
 
 // NoticesConfig is what the notices work with.
 type NoticesConfig struct {
-	From  string        // an RFC 5322 address
-	To    Target        // takes the mails
-	Pool  *pgxpool.Pool // the auxiliary database, with tenants' templates; nil: nobody has any
-	Hooks *Hooks        // calls tenants' webhooks; nil: nobody is called
+	From  string             // an RFC 5322 address
+	To    Target             // takes the mails
+	Pool  *pgxpool.Pool      // the auxiliary database, with tenants' templates; nil: nobody has any
+	Hooks *Hooks             // calls tenants' webhooks; nil: nobody is called
+	Keys  *customerkeys.Keys // open whom the orders are for; nil: of a sealed customer nothing is known
 	Now   func() time.Time
 }
 
@@ -53,7 +57,7 @@ func NewNotices(cfg NoticesConfig) (*Notices, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Notices{mailer: m, hooks: cfg.Hooks, words: w, now: cfg.Now}, nil
+	return &Notices{mailer: m, hooks: cfg.Hooks, words: w, keys: cfg.Keys, now: cfg.Now}, nil
 }
 
 // Lanes keep a webhook that does not answer from holding up the mails, and the other way round.
@@ -77,7 +81,9 @@ type notice struct {
 	placed   *events.Placed      // for order.placed
 	returned *events.OrderReturn // for order.returned
 	tenant   string
-	reason   string // for order.rejected, order.cancelled and order.returned
+	reason   string           // for order.rejected, order.cancelled and order.returned
+	customer *events.Customer // for order.placed, as it can be read
+	unread   string           // why it cannot
 	// By the settings that hold for the event.
 	byMail, byHook bool
 }
@@ -89,6 +95,7 @@ type noticeOrder struct {
 	name, address                      string
 	quiet                              string // why there is no address
 	phone, language                    string
+	key                                string // that the customer is sealed under
 }
 
 // The reasons for which nobody is told.
@@ -133,14 +140,18 @@ func noticeOrderOf(n *notice) noticeOrder {
 		currency: n.placed.Currency, total: n.placed.Total, quiet: quietNoAddress,
 	}
 	o.language = orderLanguage(n.placed.Attributes)
-	if n.placed.Customer == nil {
+	if n.placed.Customer != nil {
+		o.key = n.placed.Customer.Key
+	}
+	if n.customer == nil {
+		o.quiet = cmp.Or(n.unread, o.quiet)
 		return o
 	}
-	o.name, o.phone = n.placed.Customer.Name, n.placed.Customer.Phone
-	if n.placed.Customer.Email == "" {
+	o.name, o.phone = n.customer.Name, n.customer.Phone
+	if n.customer.Email == "" {
 		return o
 	}
-	address, ok := usableAddress(n.placed.Customer.Email)
+	address, ok := usableAddress(n.customer.Email)
 	if !ok {
 		o.quiet = quietBadAddress
 		return o
@@ -169,18 +180,45 @@ func orderLanguage(attributes []byte) string {
 	return ""
 }
 
-// Needs are the events that customers are told of.
+// Needs are the events that customers are told of, and those by which they are forgotten.
 func (*Notices) Needs(t events.Type) bool {
 	switch t {
-	case events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled, events.OrderReturned:
+	case events.CustomerErased, events.OrderPlaced, events.OrderCompleted, events.OrderRejected, events.OrderCancelled, events.OrderReturned:
 		return true
 	}
 	return false
 }
 
 // Apply notes what customers are to be told and queues the mails.
-func (*Notices) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
+func (s *Notices) Apply(ctx context.Context, tx pgx.Tx, batch Batch) error {
 	found := noticesIn(batch.Events)
+	if err := s.open(ctx, found); err != nil {
+		return err
+	}
+	if err := s.note(ctx, tx, batch, found); err != nil {
+		return err
+	}
+	return forgetErased(ctx, tx, batch)
+}
+
+func (s *Notices) open(ctx context.Context, found []notice) error {
+	sealed := make([]*events.Customer, len(found))
+	for i := range found {
+		if found[i].placed != nil {
+			sealed[i] = found[i].placed.Customer
+		}
+	}
+	opened, why, err := openCustomers(ctx, s.keys, sealed)
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		found[i].customer, found[i].unread = opened[i], why[i]
+	}
+	return nil
+}
+
+func (*Notices) note(ctx context.Context, tx pgx.Tx, batch Batch, found []notice) error {
 	if len(found) == 0 {
 		return nil
 	}

@@ -7,29 +7,33 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/orderstore/orderstore/events"
 )
 
 const insertNoticeOrdersSQL = `
-INSERT INTO notice_orders (order_id, tenant, channel, external_ref, currency, total, name, address, quiet, phone, language)
-SELECT o.order_id::uuid, o.tenant, o.channel, o.external_ref, o.currency, o.total, o.name, o.address, o.quiet, o.phone, o.language
+INSERT INTO notice_orders (order_id, tenant, channel, external_ref, currency, total, name, address, quiet, phone, language,
+    customer_key)
+SELECT o.order_id::uuid, o.tenant, o.channel, o.external_ref, o.currency, o.total, o.name, o.address, o.quiet, o.phone, o.language,
+    o.customer_key
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[],
-            $10::text[], $11::text[])
-     AS o (order_id, tenant, channel, external_ref, currency, total, name, address, quiet, phone, language)`
+            $10::text[], $11::text[], $12::text[])
+     AS o (order_id, tenant, channel, external_ref, currency, total, name, address, quiet, phone, language, customer_key)`
 
 func insertNoticeOrders(ctx context.Context, tx pgx.Tx, orders []*noticeOrder) error {
 	if len(orders) == 0 {
 		return nil
 	}
-	var ids, tenants, channels, refs, currencies, names, addresses, quiets, phones, languages []string
+	var ids, tenants, channels, refs, currencies, names, addresses, quiets, phones, languages, keys []string
 	var totals []int64
 	for _, o := range orders {
 		ids, tenants, channels = append(ids, o.id), append(tenants, o.tenant), append(channels, o.channel)
 		refs, currencies, totals = append(refs, o.ref), append(currencies, o.currency), append(totals, o.total)
 		names, addresses, quiets = append(names, o.name), append(addresses, o.address), append(quiets, o.quiet)
-		phones, languages = append(phones, o.phone), append(languages, o.language)
+		phones, languages, keys = append(phones, o.phone), append(languages, o.language), append(keys, o.key)
 	}
 	_, err := tx.Exec(ctx, insertNoticeOrdersSQL, ids, tenants, channels, refs, currencies, totals, names, addresses, quiets,
-		phones, languages)
+		phones, languages, keys)
 	if err != nil {
 		return fmt.Errorf("store orders: %w", err)
 	}
@@ -61,6 +65,39 @@ func selectNoticeOrders(ctx context.Context, tx pgx.Tx, ids []string, into map[s
 		into[o.id] = o
 	}
 	return nil
+}
+
+const (
+	eraseNoticeOrders = `
+UPDATE notice_orders SET name = '', address = '', phone = '', quiet = $2 WHERE customer_key = ANY ($1) AND quiet <> $2 RETURNING order_id::text`
+	// Without an address nothing is queued again by a rebuild, so nothing need be remembered of what was sent.
+	deleteErased = `
+DELETE FROM outbox WHERE system = $1 AND position IN (SELECT position FROM notices WHERE order_id = ANY ($2::text[]::uuid[]))`
+)
+
+// forgetErased takes away what is known of customers whose keys were destroyed. What was not sent yet never is.
+func forgetErased(ctx context.Context, tx pgx.Tx, batch Batch) error {
+	var keys []string
+	for i := range batch.Events {
+		if erasure, ok := batch.Events[i].Data.(*events.Erasure); ok {
+			keys = append(keys, erasure.Key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, eraseNoticeOrders, keys, quietErased)
+	if err != nil {
+		return fmt.Errorf("erase customers: %w", err)
+	}
+	orders, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("erase customers: %w", err)
+	}
+	if _, err := tx.Exec(ctx, deleteErased, NoticesName, orders); err != nil {
+		return fmt.Errorf("erase notices: %w", err)
+	}
+	return refreshNotices(ctx, tx, orders, batch.Now)
 }
 
 const insertNoticesSQL = `

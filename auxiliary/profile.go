@@ -9,11 +9,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/nyaruka/phonenumbers"
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/contact"
 )
 
 // ProfileName is the system that knows which orders are the same customer's.
@@ -26,7 +24,8 @@ const (
 
 // Profiles joins orders of all channels by the customer's e-mail address and telephone number. Two customers who were known
 // apart become one when an order names both; the one who came first stays, and the other's id leads there. Addresses and numbers
-// are kept as hashes only.
+// are kept as hashes only, and as hashes of their marks where the customer is sealed: no key is needed for that, so that
+// an erasure changes nothing but whose the orders are.
 type Profiles struct{}
 
 // NewProfiles makes the system.
@@ -53,14 +52,17 @@ func keysOf(tenant string, c *events.Customer) (keys []customerKey, knownBy stri
 	if c == nil {
 		return nil, ""
 	}
-	if email, ok := plainEmail(c.Email); ok {
+	if c.Sealed != "" {
+		return sealedKeysOf(tenant, c.Joined)
+	}
+	if email, ok := contact.Email(c.Email); ok {
 		keys, knownBy = append(keys, keyOf(tenant, "email", email)), "email"
 	}
 	country := ""
 	if c.Address != nil {
 		country = c.Address.Country
 	}
-	if phone, ok := plainPhone(c.Phone, country); ok {
+	if phone, ok := contact.Phone(c.Phone, country); ok {
 		if keys = append(keys, keyOf(tenant, "phone", phone)); knownBy != "" {
 			return keys, "both"
 		}
@@ -69,26 +71,24 @@ func keysOf(tenant string, c *events.Customer) (keys []customerKey, knownBy stri
 	return keys, knownBy
 }
 
+// sealedKeysOf are the keys of a sealed customer. Its marks tell an address from a number, and nothing else.
+func sealedKeysOf(tenant, joined string) (keys []customerKey, knownBy string) {
+	for mark := range strings.SplitSeq(joined, ".") {
+		switch {
+		case strings.HasPrefix(mark, "e"):
+			keys, knownBy = append(keys, keyOf(tenant, "email mark", mark[1:])), "email"
+		case strings.HasPrefix(mark, "p"):
+			if keys = append(keys, keyOf(tenant, "phone mark", mark[1:])); knownBy != "" {
+				return keys, "both"
+			}
+			knownBy = "phone"
+		}
+	}
+	return keys, knownBy
+}
+
 func keyOf(tenant, kind, plain string) customerKey {
 	return customerKey{tenant, sha256.Sum256([]byte(tenant + "\x00" + kind + "\x00" + plain))}
-}
-
-// plainEmail gives an address in one form of the many it may be written in: the domain in ASCII, letters folded.
-func plainEmail(raw string) (string, bool) {
-	address, ok := usableAddress(norm.NFC.String(raw))
-	return cases.Fold().String(address), ok
-}
-
-// plainPhone gives a number in E.164. Without a + it is read as one of the country, an ISO 3166 code, where that is known.
-func plainPhone(raw, country string) (string, bool) {
-	if strings.TrimSpace(raw) == "" {
-		return "", false
-	}
-	number, err := phonenumbers.Parse(raw, strings.ToUpper(country))
-	if err != nil || !phonenumbers.IsPossibleNumber(number) {
-		return "", false
-	}
-	return phonenumbers.Format(number, phonenumbers.E164), true
 }
 
 // What became of an order, as far as a profile tells.

@@ -249,7 +249,7 @@ func (h *house) count(sql string, args ...any) int {
 // verified checks the records against the log and gives the report.
 func (h *house) verified() Report {
 	h.t.Helper()
-	report, err := Verify(h.t.Context(), h.aux, h.log)
+	report, err := Verify(h.t.Context(), h.aux, h.log, nil)
 	require.NoError(h.t, err)
 	require.True(h.t, report.Clean(), strings.Join(report.Details, "\n"))
 	return report

@@ -1,6 +1,7 @@
 package auxiliary
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 )
@@ -57,7 +59,7 @@ const dropExpected = `DROP TABLE IF EXISTS expected_notices`
 // Verify folds the log again up to where the notices are and compares: each record says what the fold says, each mail belongs
 // to an event that asks for it, and no event has more than one. It looks at one state of the auxiliary database and may run
 // beside the systems.
-func Verify(ctx context.Context, pool *pgxpool.Pool, log LogReader) (Report, error) {
+func Verify(ctx context.Context, pool *pgxpool.Pool, log LogReader, keys *customerkeys.Keys) (Report, error) {
 	report := Report{System: NoticesName}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
@@ -69,7 +71,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, log LogReader) (Report, err
 	}
 	defer func() { _, _ = conn.Exec(context.WithoutCancel(ctx), dropExpected) }()
 	err = postgres.InSnapshot(ctx, conn, func(tx pgx.Tx) error {
-		v := verification{tx: tx, report: &report}
+		v := verification{tx: tx, keys: keys, report: &report}
 		if err := v.fold(ctx, log); err != nil {
 			return err
 		}
@@ -87,6 +89,7 @@ func Verify(ctx context.Context, pool *pgxpool.Pool, log LogReader) (Report, err
 type verification struct {
 	settings settingsHistory
 	tx       pgx.Tx
+	keys     *customerkeys.Keys
 	report   *Report
 }
 
@@ -126,27 +129,30 @@ func (v *verification) fold(ctx context.Context, log LogReader) error {
 }
 
 func (v *verification) expect(ctx context.Context, records []stream.Record) error {
+	all, opened, why, err := v.read(ctx, records)
+	if err != nil {
+		return err
+	}
 	var rows [][]any
-	for i := range records {
-		e, err := events.Decode(records[i].Position, records[i].Body)
-		if err != nil {
-			return err
-		}
+	for i := range all {
+		e := &all[i]
 		s := v.settings.at(e.Tenant, e.Position)
 		row := []any{
 			e.Position, e.OrderID, string(e.Type), e.Time, nil, nil, nil,
 			slices.Contains(s.mail, string(e.Type)), slices.Contains(s.webhook, string(e.Type)),
 		}
-		switch data := e.Data.(type) {
+		switch e.Data.(type) {
 		case *events.Placed:
 			row[4], row[5], row[6] = "", "", quietNoAddress
-			if data.Customer == nil {
+			customer := opened[i]
+			if customer == nil {
+				row[6] = cmp.Or(why[i], quietNoAddress)
 				break
 			}
-			if row[5] = data.Customer.Phone; data.Customer.Email == "" {
+			if row[5] = customer.Phone; customer.Email == "" {
 				break
 			}
-			address, usable := usableAddress(data.Customer.Email)
+			address, usable := usableAddress(customer.Email)
 			if row[4], row[6] = address, ""; !usable {
 				row[4], row[6] = "", quietBadAddress
 			}
@@ -161,6 +167,21 @@ func (v *verification) expect(ctx context.Context, records []stream.Record) erro
 		return fmt.Errorf("store what is expected: %w", err)
 	}
 	return nil
+}
+
+// read decodes events, with whom the placed orders are for.
+func (v *verification) read(ctx context.Context, records []stream.Record) (all []events.Event, opened []*events.Customer, why []string, err error) {
+	all, sealed := make([]events.Event, len(records)), make([]*events.Customer, len(records))
+	for i := range records {
+		if all[i], err = events.Decode(records[i].Position, records[i].Body); err != nil {
+			return nil, nil, nil, err
+		}
+		if placed, ok := all[i].Data.(*events.Placed); ok {
+			sealed[i] = placed.Customer
+		}
+	}
+	opened, why, err = openCustomers(ctx, v.keys, sealed)
+	return all, opened, why, err
 }
 
 const selectExpected = `

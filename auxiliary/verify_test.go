@@ -35,7 +35,7 @@ func TestVerifyFindsDifferences(t *testing.T) {
 			h.verified()
 			_, err := h.aux.Exec(t.Context(), c.damage)
 			require.NoError(t, err)
-			report, err := Verify(t.Context(), h.aux, h.log)
+			report, err := Verify(t.Context(), h.aux, h.log, nil)
 			require.NoError(t, err)
 			require.False(t, report.Clean())
 			assert.Contains(t, fmt.Sprint(report.Details), c.found)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/webhook"
 )
@@ -23,6 +24,7 @@ type Deps struct {
 	Recent  *stream.Recent // what the process itself has appended to the log; nil: nothing
 	Mail    MailConfig
 	Hooks   webhook.GuardConfig // where webhooks may go
+	Keys    *customerkeys.Keys  // open whom orders are for; nil: of a sealed customer nothing is known, and nobody is told
 	Logger  *slog.Logger
 	Clock   func() time.Time
 	Metrics prometheus.Registerer // nil: none
@@ -100,7 +102,7 @@ func Wire(deps Deps) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	notices, err := NewNotices(NoticesConfig{From: deps.Mail.From, To: target, Pool: deps.Pool, Hooks: hooks, Now: deps.Clock})
+	notices, err := NewNotices(NoticesConfig{From: deps.Mail.From, To: target, Pool: deps.Pool, Hooks: hooks, Keys: deps.Keys, Now: deps.Clock})
 	if err != nil {
 		return nil, err
 	}

@@ -218,7 +218,7 @@ func contentFault(err error) bool { return !errors.Is(err, errMoved) && !databas
 // transaction that lost against another.
 func databaseAway(err error) bool {
 	_, noConnection := errors.AsType[*pgconn.ConnectError](err)
-	return noConnection || postgres.IsUnavailable(err) || errors.Is(err, postgres.ErrOutcomeUnknown) ||
+	return noConnection || errors.Is(err, errKeysAway) || postgres.IsUnavailable(err) || errors.Is(err, postgres.ErrOutcomeUnknown) ||
 		postgres.IsSerializationFailure(err)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 )
 
 const (
@@ -41,6 +42,7 @@ type Live struct {
 	pool   *pgxpool.Pool
 	tip    Tip
 	logger *slog.Logger
+	keys   *customerkeys.Keys // open what is sealed in orders; nil: nothing is
 
 	mu      sync.Mutex
 	ring    []*told // by position, with gaps where an event is nobody's
@@ -57,6 +59,24 @@ type waiter struct {
 	want  Filter
 	idle  bool  // it has heard all, and nothing that it wants has come since
 	quiet int64 // up to here nothing that it wants came while it was idle
+}
+
+// Opening has the orders that are sent along with events opened by the keys of their customers. It comes before anything is read.
+func (l *Live) Opening(keys *customerkeys.Keys) *Live {
+	l.keys = keys
+	return l
+}
+
+// opened opens the customers of orders, in place.
+func (l *Live) opened(ctx context.Context, orders map[string]json.RawMessage) {
+	ids, documents := make([]string, 0, len(orders)), make([][]byte, 0, len(orders))
+	for id, document := range orders {
+		ids, documents = append(ids, id), append(documents, document)
+	}
+	l.keys.OpenAll(ctx, documents)
+	for i, id := range ids {
+		orders[id] = documents[i]
+	}
 }
 
 // NewLive makes it on the read database, whose timeline is as far as the tip says.

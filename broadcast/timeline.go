@@ -226,6 +226,7 @@ func (r *reader) addOrders(ctx context.Context, p *page, who auth.Identity) erro
 	if err != nil {
 		return fmt.Errorf("read orders: %w", err)
 	}
+	r.live.opened(ctx, ids)
 	p.data = make([]json.RawMessage, len(p.told))
 	for i, one := range p.told {
 		p.data[i] = ids[one.notice.Subject]

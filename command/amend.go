@@ -26,9 +26,18 @@ type Amendment struct {
 type AmendOrder struct {
 	onOrder
 	Amendment Amendment
+
+	prepared *amendedCustomer // nil: nothing is sealed, or the customer is not amended
 }
 
-func (c *AmendOrder) apply(r *round) (reply, error) { return c.run(r, c) }
+func (c *AmendOrder) apply(r *round) (reply, error) {
+	if c.prepared != nil {
+		if err := r.living(c.prepared.to); err != nil {
+			return reply{}, err
+		}
+	}
+	return c.run(r, c)
+}
 
 func (c *AmendOrder) decide(d *Decision) error {
 	if err := c.own(d); err != nil {
@@ -99,7 +108,7 @@ func (c *AmendOrder) amended(d *Decision) (*events.Amended, error) {
 	for i := range o.Lines {
 		a.Lines[i] = o.Lines[i].PlacedLine
 	}
-	customer, err := p.customer(o.Customer)
+	customer, err := c.customerOf(o.Customer)
 	if err != nil {
 		return nil, err
 	}

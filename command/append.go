@@ -7,18 +7,19 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/postgres"
 )
 
 const (
 	advanceHead  = `SELECT advance_log_head(%d::smallint, %d, %d, '\x%x'::bytea)`
 	copyEvents   = `order_events (position, recorded_at, subject, event, digest)`
-	copyOrders   = `orders (id, tenant, channel, external_ref, content_hash, status, version, position, open_quantities, state)`
+	copyOrders   = `orders (id, tenant, channel, external_ref, content_hash, status, version, position, open_quantities, state, customer_key)`
 	copyTasks    = `tasks (id, order_id, provider)`
 	copyResults  = `results (provider, result_id, task_id, content_hash)`
 	updateOrders = `
-UPDATE orders o SET status = s, version = v, position = p, open_quantities = q::bigint[], kept_quantities = k::bigint[], state = d
-FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[]) AS u (i, s, v, p, q, k, d)
+UPDATE orders o SET status = s, version = v, position = p, open_quantities = q::bigint[], kept_quantities = k::bigint[], state = d, customer_key = nullif(c, '')::uuid
+FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::text[]) AS u (i, s, v, p, q, k, d, c)
 WHERE o.id = u.i::uuid`
 	upsertRegistry = `
 INSERT INTO registry (kind, id, position, document) VALUES ($1, $2, $3, $4)
@@ -52,6 +53,9 @@ func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) e
 	}
 	for _, e := range r.entries {
 		bulk.Query(upsertRegistry, e.Kind, e.ID, e.Position, e.Document)
+	}
+	if len(r.destroyed) > 0 {
+		bulk.Query(destroyKeys, r.destroyed, r.at)
 	}
 	putLoads(bulk, r.loads)
 	putDays(bulk, r)
@@ -87,7 +91,7 @@ func putOrders(bulk *postgres.Bulk, touched []*orderState) error {
 			continue
 		}
 		if !copied {
-			bulk.Copy(copyOrders, 10)
+			bulk.Copy(copyOrders, 11)
 			copied = true
 		}
 		if err := putOrder(bulk, state); err != nil {
@@ -95,7 +99,7 @@ func putOrders(bulk *postgres.Bulk, touched []*orderState) error {
 		}
 	}
 	if c := &known; len(c.ids) > 0 {
-		bulk.Query(updateOrders, c.ids, c.statuses, c.versions, c.positions, c.open, c.kept, c.states)
+		bulk.Query(updateOrders, c.ids, c.statuses, c.versions, c.positions, c.open, c.kept, c.states, c.customers)
 	}
 	return nil
 }
@@ -118,12 +122,35 @@ func putOrder(bulk *postgres.Bulk, state *orderState) error {
 	bulk.Int8(state.position)
 	bulk.Int8Array(len(o.Lines), func(i int) int64 { return o.Lines[i].Quantities.Open() })
 	bulk.Bytes(state.encoded)
+	return putCustomerKey(bulk, o)
+}
+
+func putCustomerKey(bulk *postgres.Bulk, o *events.Order) error {
+	name := customerKey(o)
+	if name == "" {
+		bulk.Null()
+		return nil
+	}
+	key, err := uuid.Parse(name)
+	if err != nil {
+		return fmt.Errorf("customer key: %w", err)
+	}
+	bulk.UUID(key)
 	return nil
+}
+
+// customerKey names the key that the order's customer is sealed under; empty where there is none.
+func customerKey(o *events.Order) string {
+	if o.Customer == nil {
+		return ""
+	}
+	return o.Customer.Key
 }
 
 // orderColumns are the columns of many orders, each an array.
 type orderColumns struct {
 	ids, statuses, open []string
+	customers           []string
 	kept                []*string
 	states              [][]byte
 	versions, positions []int64
@@ -131,6 +158,7 @@ type orderColumns struct {
 
 func (c *orderColumns) add(state *orderState) {
 	o := state.order
+	c.customers = append(c.customers, customerKey(o))
 	c.ids, c.open, c.kept = append(c.ids, o.ID), append(c.open, openQuantities(o)), append(c.kept, keptQuantities(o))
 	c.statuses, c.states = append(c.statuses, string(o.Status)), append(c.states, state.encoded)
 	c.versions, c.positions = append(c.versions, o.Version), append(c.positions, state.position)

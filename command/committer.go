@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
@@ -39,6 +40,7 @@ type Config struct {
 	// Ahead says how far a copy of the log is, when that holds what follows a position; 0 where it does not. It is asked before the
 	// first round, and when the log's end is before where it was seen. nil: there is no copy.
 	Ahead  func(ctx context.Context, position int64) (last int64, err error)
+	Keys   *customerkeys.Keys // customers are sealed under; nil: they are stored as they come
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -48,6 +50,7 @@ type Config struct {
 // moved by compare-and-set, and a round that finds it moved is decided anew.
 type Committer struct {
 	store   *store
+	seals   seals
 	tip     Tip
 	recent  *stream.Recent
 	now     func() time.Time
@@ -83,7 +86,7 @@ func NewCommitter(cfg Config) *Committer {
 		cfg.Gate = open{}
 	}
 	return &Committer{
-		store: &store{pool: cfg.Pool, cell: events.DefaultCell}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
+		store: &store{pool: cfg.Pool, cell: events.DefaultCell, now: cfg.Now}, seals: seals{cfg.Keys}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
 		cache: newCache(), gate: cfg.Gate, queue: newQueue(time.Now), changed: make(chan struct{}, 1), registry: newRegistry(),
 		others: newOthers(), ahead: cfg.Ahead,
 	}
@@ -383,6 +386,7 @@ func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
 	c.checked = max(c.checked-1, 0)
 	c.cache.take(r)
 	c.days.settled(r)
+	c.seals.keys.Forget(r.destroyed...)
 	for _, e := range r.entries {
 		if err := c.registry.put(e); err != nil {
 			c.logger.ErrorContext(ctx, "reading the registry anew", "cause", err)

@@ -19,6 +19,18 @@ type Key struct {
 	Client      string
 	Key         string
 	Fingerprint [sha256.Size]byte // of method, path and body
+
+	unkeyed [sha256.Size]byte // Fingerprint as it was stored before customers were sealed; zero where that is Fingerprint
+}
+
+// key hashes the fingerprint of what may be guessed: a body names its customer.
+func (s seals) key(k *Key) *Key {
+	if k == nil || s.keys == nil {
+		return k
+	}
+	with := *k
+	with.unkeyed, with.Fingerprint = k.Fingerprint, s.keys.Master().Keyed(k.Fingerprint)
+	return &with
 }
 
 func (k *Key) ref() keyRef { return keyRef{k.Client, k.Key} }
@@ -51,7 +63,7 @@ type keptAnswer struct {
 
 // replay gives the stored answer, or says that the key was used for another request.
 func (s *storedAnswer) replay(k *Key) (Answer, error) {
-	if s.fingerprint != k.Fingerprint {
+	if s.fingerprint != k.Fingerprint && (s.fingerprint != k.unkeyed || k.unkeyed == [sha256.Size]byte{}) {
 		return Answer{}, fault.New(fault.KeyReused, "the Idempotency-Key was used before with another request")
 	}
 	answer := s.answer

@@ -16,6 +16,8 @@ type Submission struct {
 	BusinessType string
 	Placed       events.Placed
 	Hash         [sha256.Size]byte // of the content, normalised: tells a replay from a conflict
+
+	unkeyed [sha256.Size]byte // Hash as it was stored before customers were sealed; zero where that is Hash
 }
 
 // seal computes the content's hash. Vendors are not part of it: they come from the catalog, not from the user.
@@ -36,6 +38,12 @@ func (s *Submission) ref() orderRef {
 	return orderRef{tenant: s.Tenant, channel: s.Placed.Channel, externalRef: s.Placed.ExternalRef}
 }
 
+// same says whether an order's content hash is that of the submission. An order that was brought back from the stream with its customer
+// sealed has none: of that, the reference alone is known.
+func (s *Submission) same(hash [sha256.Size]byte) bool {
+	return hash == s.Hash || hash == s.unkeyed || hash == [sha256.Size]byte{}
+}
+
 // PlaceOrder submits an order.
 type PlaceOrder struct {
 	Submission  Submission
@@ -54,6 +62,9 @@ func (c *PlaceOrder) apply(r *round) (reply, error) {
 	if err := r.admit(c.Submission.Tenant); err != nil {
 		return reply{}, err
 	}
+	if err := r.living(c.Submission.Placed.Customer); err != nil {
+		return reply{}, err
+	}
 	d := r.decide(nil, c.Traceparent)
 	if err := d.place(&c.Submission); err != nil {
 		return reply{}, err
@@ -64,7 +75,7 @@ func (c *PlaceOrder) apply(r *round) (reply, error) {
 
 // again answers a submission whose reference is known: with the order as it is now, when the content is the same.
 func (c *PlaceOrder) again(known *orderState) (reply, error) {
-	if known.hash != c.Submission.Hash {
+	if !c.Submission.same(known.hash) {
 		return reply{}, fault.New(fault.OrderConflict,
 			"channel %q already has an order %q with other content", c.Submission.Placed.Channel, c.Submission.Placed.ExternalRef).
 			With("order_id", known.order.ID)

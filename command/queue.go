@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,10 @@ func newQueue(now func() time.Time) *queue {
 // fault.Overloaded when it would wait, or has waited, too long and is not stored; fault.Unavailable when nothing may be stored;
 // fault.OutcomeUnknown when it was in a round that took too long, in which case sending the same command again finds the truth.
 func (c *Committer) Submit(ctx context.Context, command Command, key *Key) (Answer, error) {
+	return c.sealing(ctx, command, func(command Command) (Answer, error) { return c.submit(ctx, command, c.seals.key(key)) })
+}
+
+func (c *Committer) submit(ctx context.Context, command Command, key *Key) (Answer, error) {
 	if err := c.safe(); err != nil {
 		return Answer{}, err
 	}
@@ -69,6 +74,10 @@ func (c *Committer) Submit(ctx context.Context, command Command, key *Key) (Answ
 
 // SubmitWaiting is Submit for callers that bound how much they submit themselves: it waits for room in the queue.
 func (c *Committer) SubmitWaiting(ctx context.Context, command Command) (Answer, error) {
+	return c.sealing(ctx, command, func(command Command) (Answer, error) { return c.submitWaiting(ctx, command) })
+}
+
+func (c *Committer) submitWaiting(ctx context.Context, command Command) (Answer, error) {
 	if err := c.safe(); err != nil {
 		return Answer{}, err
 	}
@@ -83,6 +92,35 @@ func (c *Committer) SubmitWaiting(ctx context.Context, command Command) (Answer,
 	case <-ctx.Done():
 		return Answer{}, unavailable(ctx.Err())
 	}
+}
+
+// sealing submits a command with its customer sealed, and opens the one in the answer. A key that was destroyed in between is another
+// one at the second try.
+func (c *Committer) sealing(ctx context.Context, command Command, submit func(Command) (Answer, error)) (Answer, error) {
+	if c.seals.keys == nil {
+		return submit(command)
+	}
+	if err := c.safe(); err != nil { // nothing is looked up for what is refused
+		return Answer{}, err
+	}
+	var answer Answer
+	for range 2 {
+		sealed, err := c.seals.sealed(ctx, command, c.store)
+		if err != nil {
+			return Answer{}, err
+		}
+		if answer, err = submit(sealed); err == nil {
+			answer.Body, _ = c.seals.keys.Open(ctx, answer.Body)
+			return answer, nil
+		}
+		if !errors.Is(err, errErased) {
+			return answer, err
+		}
+		if err := c.seals.keys.Poll(ctx); err != nil {
+			return Answer{}, unavailable(err)
+		}
+	}
+	return answer, fault.Wrap(errErased, fault.Unavailable, "the customer is being erased: send the order again").Retry(time.Second)
 }
 
 func (j *job) wait(ctx context.Context, timer *time.Timer) (Answer, error) {

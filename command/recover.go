@@ -148,7 +148,7 @@ func (r *round) replayOrder(e *events.Event) error {
 		return err
 	}
 	state.order = order
-	if placed, ok := e.Data.(*events.Placed); ok {
+	if placed, ok := e.Data.(*events.Placed); ok && (placed.Customer == nil || placed.Customer.Sealed == "") {
 		if state.hash, err = submitted(e.BusinessType, placed); err != nil {
 			return err
 		}
@@ -193,6 +193,18 @@ func (r *round) replayFact(e *events.Event) error {
 	return nil
 }
 
+// replayErasure destroys a key again: the restored database has it as it was before.
+func (r *round) replayErasure(e *events.Event, data *events.Erasure) error {
+	document, err := json.Marshal(Erased{ErasureID: data.ErasureID, Tenant: e.Tenant, Key: data.Key, DestroyedAt: e.Time, Position: e.Position})
+	if err != nil {
+		return fmt.Errorf("encode erasure: %w", err)
+	}
+	r.events = append(r.events, *e)
+	r.entries = append(r.entries, entry{Kind: kindErasure, ID: data.Key, Position: e.Position, Document: document})
+	r.destroyed = append(r.destroyed, data.Key)
+	return nil
+}
+
 // replayEntry takes over a change of the registry.
 func (r *round) replayEntry(e *events.Event) error {
 	var kind, id string
@@ -209,6 +221,8 @@ func (r *round) replayEntry(e *events.Event) error {
 		kind, id = kindVendor, catalogID(data.Tenant, data.ID)
 	case *events.SubscriptionEnd:
 		kind, id = kindNotice, data.NoticeID
+	case *events.Erasure:
+		return r.replayErasure(e, data)
 	default:
 		return fmt.Errorf("nobody knows how to bring back %s", e.Type)
 	}

@@ -15,7 +15,8 @@ const (
 	kindRoute    = "route"
 	kindProduct  = "product"
 	kindVendor   = "vendor"
-	kindNotice   = "notice" // that a party was told of once
+	kindNotice   = "notice"  // that a party was told of once
+	kindErasure  = "erasure" // of a customer, by the key
 )
 
 // Registry is what routing and placing look up: tenants, providers, routes, the catalog, and how many tasks each provider has
@@ -27,6 +28,7 @@ type Registry struct {
 	products  map[string]*events.Product
 	vendors   map[string]*events.Vendor
 	notices   map[string]*events.SubscriptionEnd
+	erasures  map[string]*Erased
 
 	capable  map[string][]*events.Provider // by business type
 	open     map[string]int64              // open tasks by provider
@@ -41,7 +43,8 @@ func newRegistry() *Registry {
 	return &Registry{
 		tenants: map[string]*events.Tenant{}, providers: map[string]*events.Provider{}, routes: map[string]*events.Route{},
 		products: map[string]*events.Product{}, vendors: map[string]*events.Vendor{}, notices: map[string]*events.SubscriptionEnd{},
-		capable: map[string][]*events.Provider{}, open: map[string]int64{}, circuits: map[string]circuit{},
+		erasures: map[string]*Erased{},
+		capable:  map[string][]*events.Provider{}, open: map[string]int64{}, circuits: map[string]circuit{},
 	}
 }
 
@@ -75,6 +78,8 @@ func (r *Registry) put(e entry) error {
 		err = putInto(r.vendors, e)
 	case kindNotice:
 		err = putInto(r.notices, e)
+	case kindErasure:
+		err = putInto(r.erasures, e)
 	default:
 		err = fmt.Errorf("registry entry of unknown kind %q", e.Kind)
 	}
@@ -134,6 +139,8 @@ func (r *Registry) get(kind, id string) any {
 		return orNil(r.vendors[id])
 	case kindNotice:
 		return orNil(r.notices[id])
+	case kindErasure:
+		return orNil(r.erasures[id])
 	}
 	return nil
 }

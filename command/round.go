@@ -74,7 +74,9 @@ type round struct {
 	kept    []keptAnswer
 	told    []factRef // facts that are new
 	entries []entry
-	loads   map[string]int64 // change of open tasks by provider
+	// destroyed are the customers' keys that this round destroys.
+	destroyed []string
+	loads     map[string]int64 // change of open tasks by provider
 	// circuits are those that this round changed, as they were before it.
 	circuits map[string]circuit
 	reports  map[string]loadReport // by provider

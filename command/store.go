@@ -22,6 +22,7 @@ type head struct {
 type store struct {
 	pool *pgxpool.Pool
 	cell int16
+	now  func() time.Time
 }
 
 const selectHead = `SELECT position, digest FROM log_head WHERE cell = $1`

@@ -110,6 +110,10 @@ func (r *reader) customer() *Customer {
 		r.close()
 		c.Address = a
 	}
+	c.Key = r.textIf("key")
+	c.Sealed = r.textIf("sealed")
+	c.Found = r.textIf("found")
+	c.Joined = r.textIf("joined")
 	r.close()
 	return c
 }

@@ -93,6 +93,17 @@ func (w *writer) customer(c *Customer) {
 		return
 	}
 	w.name("customer")
+	w.person(c)
+}
+
+// Encode gives the customer's bytes, as they stand in an order.
+func (c *Customer) Encode() ([]byte, error) {
+	w := &writer{b: make([]byte, 0, 256)}
+	w.person(c)
+	return w.b, w.err
+}
+
+func (w *writer) person(c *Customer) {
 	w.open('{')
 	w.textIf("name", c.Name)
 	w.textIf("email", c.Email)
@@ -108,6 +119,10 @@ func (w *writer) customer(c *Customer) {
 		w.textIf("country", a.Country)
 		w.close('}')
 	}
+	w.textIf("key", c.Key)
+	w.textIf("sealed", c.Sealed)
+	w.textIf("found", c.Found)
+	w.textIf("joined", c.Joined)
 	w.close('}')
 }
 

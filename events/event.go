@@ -44,6 +44,7 @@ const (
 	ProductChanged            Type = "product.changed"
 	VendorChanged             Type = "vendor.changed"
 	SubscriptionDisabled      Type = "subscription.disabled" // by the store: its endpoint failed too long, or is gone
+	CustomerErased            Type = "customer.erased"       // the key of what is said of a customer was destroyed
 	StockAdjusted             Type = "stock.adjusted"
 	ReplenishmentDue          Type = "replenishment.due" // a scheduled run found products to be bought
 )
@@ -130,6 +131,7 @@ var schemas = map[Type]schema{
 	ProductChanged:            of[Product](),
 	VendorChanged:             of[Vendor](),
 	SubscriptionDisabled:      of[SubscriptionEnd](),
+	CustomerErased:            of[Erasure](),
 	StockAdjusted:             of[StockAdjustment](),
 	ReplenishmentDue:          of[ReplenishmentRun](),
 }
@@ -146,7 +148,7 @@ func Types() []Type {
 		TenantChanged, ProviderChanged, RouteChanged, ProductChanged, VendorChanged,
 		OrderAmended, OrderCancelled, TaskAmended, TaskExpired, TaskHeld, TaskResumed, TaskCancelled,
 		TaskCancellationRequested, TaskCancellationRefused, TaskDelegated, TaskDelegationAnswered, SubscriptionDisabled,
-		StockAdjusted, ReplenishmentDue, OrderReturned,
+		StockAdjusted, ReplenishmentDue, OrderReturned, CustomerErased,
 	}
 }
 

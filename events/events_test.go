@@ -73,6 +73,7 @@ func samples() []Event {
 		SubscriptionDisabled: &SubscriptionEnd{
 			NoticeID: "n", SubscriptionID: "s", Name: "erp", Transport: "webhook", System: "crm", Reason: "nothing but failures for 5 days",
 		},
+		CustomerErased: &Erasure{ErasureID: "0197b0a0-6c1f-7c9e-9f1a-0d6f2a3b4c60", Key: "0197b0a0-6c1f-7c9e-9f1a-0d6f2a3b4c61"},
 		StockAdjusted: &StockAdjustment{AdjustmentID: "count-1", Lines: []AdjustedStock{
 			{SKU: "A", Delta: -2, OnOrderDelta: 5, Reason: "broken"}, {SKU: "B", Counted: new(int64), Reason: "counted"},
 		}},

@@ -31,12 +31,26 @@ type PlacedLine struct {
 	Total     int64  `json:"total"` // quantity x unit_price - discount + tax
 }
 
-// Customer is whom the order is for.
+// Customer is whom the order is for. At rest it is sealed: then Key and Sealed are there and nothing else is readable. It has the
+// readable members in what is submitted and answered, and in events that were written before customers were sealed.
 type Customer struct {
 	Name    string   `json:"name,omitempty"`
 	Email   string   `json:"email,omitempty"`
 	Phone   string   `json:"phone,omitempty"`
 	Address *Address `json:"address,omitempty"`
+
+	Key    string `json:"key,omitempty"`    // the id of the key that Sealed is sealed under
+	Sealed string `json:"sealed,omitempty"` // base64url of nonce and AES-256-GCM of the customer's JSON
+	// Found and Joined are marks, each a keyed hash, with dots between: by which orders are found, and by which orders are known to be the
+	// same customer's (with e or p before it, for an e-mail address or a telephone number). Nothing can be read from them.
+	Found  string `json:"found,omitempty"`
+	Joined string `json:"joined,omitempty"`
+}
+
+// Erasure is the payload of customer.erased: a customer's key was destroyed, and with it all that was sealed under it.
+type Erasure struct {
+	ErasureID string `json:"erasure_id"`
+	Key       string `json:"key"`
 }
 
 // Address is a postal address.

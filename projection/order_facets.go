@@ -49,6 +49,9 @@ func facetsOf(o *events.Order, tasks []events.Task) []int64 {
 		for _, value := range []string{c.Name, c.Email, c.Phone} {
 			add(searchtext.KindCustomer, searchtext.Customer(value))
 		}
+		for mark := range strings.SplitSeq(c.Found, ".") { // a sealed one has nothing else
+			add(searchtext.KindCustomer, mark)
+		}
 	}
 	slices.Sort(facets)
 	return slices.Compact(facets)

@@ -78,6 +78,7 @@ func (q *queries) exportOrders(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
+	f = q.marked(f)
 	s, err := sortingOf(c)
 	if err != nil {
 		return err

@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/orderstore/orderstore/internal/customerkeys"
+	"github.com/orderstore/orderstore/internal/fault"
 )
 
 const (
@@ -22,6 +25,7 @@ const (
 // rebuilt view takes a table's place meanwhile, and the snapshot goes on reading the table that it began with, wherever that was put.
 type frozen struct {
 	tx       *sqlx.Tx
+	keys     *customerkeys.Keys
 	views    []string
 	tables   []uint32 // of the views: the tables' ids, which stay theirs
 	position int64
@@ -46,7 +50,7 @@ func (q *queries) freeze(ctx context.Context, views []string) (*frozen, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)
 	}
-	s := &frozen{tx: tx, views: views}
+	s := &frozen{tx: tx, views: views, keys: q.cfg.Keys}
 	if err := s.begin(ctx); err != nil {
 		s.end()
 		return nil, fmt.Errorf("freeze views: %w", err)
@@ -124,6 +128,9 @@ func (s *frozen) orders(ctx context.Context, f filter, by sorting, take func(doc
 		page, err := s.page(ctx, f, by, after, limit)
 		if err != nil {
 			return fmt.Errorf("read orders: %w", err)
+		}
+		if s.keys.OpenAll(ctx, page.items) == customerkeys.Away {
+			return fault.New(fault.Unavailable, "customers cannot be read at the moment").Retry(retryAfter)
 		}
 		size := 0
 		for _, document := range page.items {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 
 	"github.com/jmoiron/sqlx"
-
-	"github.com/orderstore/orderstore/internal/searchtext"
 )
 
 // plan is what is read of an answer to EXPLAIN.
@@ -34,7 +32,7 @@ func (f filter) estimate(ctx context.Context, db sqlx.QueryerContext) (*int64, e
 		return nil, err
 	}
 	for _, has := range f.sets() {
-		rows, err := planRows(ctx, db, "SELECT FROM order_facets f WHERE f.facet = $1", searchtext.Facet(f.tenant, has.kind, has.value))
+		rows, err := planRows(ctx, db, "SELECT FROM order_facets f WHERE f.facet = ANY ($1)", f.facets(has.kind, has.values))
 		if err != nil {
 			return nil, err
 		}

@@ -38,6 +38,7 @@ type filter struct {
 	provider                    string // that has, or had, a task of the order
 	sku                         string
 	customer                    string // as searchtext.Customer gives it
+	mark                        string // what stands for it where it is sealed
 	reference                   string
 	currency                    string
 	totalMin, totalMax          *int64 // inclusive, in minor units of the currency
@@ -208,8 +209,8 @@ func (f filter) bindWithout(kind string, st *statement) {
 	}
 	for _, has := range f.sets() {
 		if has.kind != kind {
-			st.bind("EXISTS (SELECT FROM order_facets f WHERE f.facet = %s AND f.placed_at = v.placed_at AND f.id = v.id"+fence+")",
-				searchtext.Facet(f.tenant, has.kind, has.value))
+			st.bind("EXISTS (SELECT FROM order_facets f WHERE f.facet = ANY (%s) AND f.placed_at = v.placed_at AND f.id = v.id"+fence+")",
+				f.facets(has.kind, has.values))
 		}
 	}
 	f.bindRanges(st)
@@ -246,12 +247,35 @@ func valueOf(s string) []string {
 	return []string{s}
 }
 
-// setValue is a value that has to be among those that an order has of its kind.
-type setValue struct{ kind, value string }
+// setValue is a kind of which an order has several values; one of these has to be among them.
+type setValue struct {
+	kind   string
+	values []string
+}
 
+// sets has a customer by both that it may be stored as: as it is, in orders that are older than the sealing, and as its mark.
 func (f filter) sets() []setValue {
-	all := []setValue{{searchtext.KindCustomer, f.customer}, {searchtext.KindSKU, f.sku}, {searchtext.KindProvider, f.provider}}
-	return slices.DeleteFunc(all, func(v setValue) bool { return v.value == "" })
+	all := []setValue{{searchtext.KindCustomer, valueOf(f.customer)}, {searchtext.KindSKU, valueOf(f.sku)}, {searchtext.KindProvider, valueOf(f.provider)}}
+	if f.customer != "" && f.mark != "" {
+		all[0].values = append(all[0].values, f.mark)
+	}
+	return slices.DeleteFunc(all, func(v setValue) bool { return len(v.values) == 0 })
+}
+
+func (f filter) facets(kind string, values []string) []int64 {
+	facets := make([]int64, len(values))
+	for i, value := range values {
+		facets[i] = searchtext.Facet(f.tenant, kind, value)
+	}
+	return facets
+}
+
+// marked gives the filter with the mark of its customer.
+func (q *queries) marked(f filter) filter {
+	if m := q.cfg.Keys.Master(); m != nil && f.customer != "" {
+		f.mark = m.Mark(f.tenant, searchtext.KindCustomer, f.customer)
+	}
+	return f
 }
 
 func (f filter) bindRanges(st *statement) {
@@ -286,17 +310,13 @@ type byFacet struct {
 func (f filter) byFacets() []byFacet {
 	var all []byFacet
 	for _, has := range f.sets() {
-		all = append(all, byFacet{has.kind, []int64{searchtext.Facet(f.tenant, has.kind, has.value)}})
+		all = append(all, byFacet{has.kind, f.facets(has.kind, has.values)})
 	}
 	for _, in := range f.columns() {
 		if in.kind == kindOther || in.kind == kindStatus || len(in.values) == 0 {
 			continue
 		}
-		b := byFacet{kind: in.kind}
-		for _, value := range in.values {
-			b.facets = append(b.facets, searchtext.Facet(f.tenant, in.kind, value))
-		}
-		all = append(all, b)
+		all = append(all, byFacet{in.kind, f.facets(in.kind, in.values)})
 	}
 	return slices.Clip(all)
 }

@@ -194,6 +194,7 @@ func (q *queries) listRequestOf(c echo.Context, who auth.Identity) (listRequest,
 	if r.filter, err = filterFor(c, who, "sort", "limit", "cursor", "fields", "estimate"); err != nil {
 		return r, err
 	}
+	r.filter = q.marked(r.filter)
 	if r.sorting, err = sortingOf(c); err != nil {
 		return r, err
 	}
@@ -246,6 +247,7 @@ func (q *queries) readPage(ctx context.Context, r *listRequest) (orderPage, erro
 	if err != nil {
 		return page, err
 	}
+	q.cfg.Keys.OpenAll(ctx, page.items)
 	for i := range page.items {
 		if page.items[i], err = disclose.Select(page.items[i], r.fields); err != nil {
 			return page, fmt.Errorf("select fields: %w", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/disclose"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
@@ -156,6 +157,10 @@ func (q *queries) getOrder(c echo.Context, who auth.Identity) error {
 // answerOrder answers the stored bytes where nothing was cut or added, and puts the answer together otherwise.
 func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, with include) error {
 	header(c, o.seen)
+	var became customerkeys.Opened
+	if o.document, became = q.cfg.Keys.Open(c.Request().Context(), o.document); became != customerkeys.Whole {
+		o.whole = false // the version does not tell it from the order with its customer
+	}
 	body, suffix := o.document, ""
 	same := body // is the same for as long as nothing of the order changes
 	if !with.stored() {
@@ -163,6 +168,9 @@ func (q *queries) answerOrder(c echo.Context, id uuid.UUID, o *order, s scope, w
 		if body, same, err = q.compose(c.Request().Context(), id, o, s, with); err != nil {
 			return err
 		}
+		both := [][]byte{body, same} // records of auxiliary systems may name the customer too
+		q.cfg.Keys.OpenAll(c.Request().Context(), both)
+		body, same = both[0], both[1]
 	}
 	if !o.whole || !with.stored() {
 		sum := sha256.Sum256(same)
@@ -312,8 +320,7 @@ func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s sc
 		if ctx.Err() != nil {
 			return nil, nil, err
 		}
-		members = append(members, disclose.Member{Name: "auxiliary", Value: []byte("[]")},
-			disclose.Member{Name: "degraded", Value: []byte(`["auxiliary"]`)})
+		members = append(degraded(members), disclose.Member{Name: "auxiliary", Value: []byte("[]")})
 		body = disclose.Object(members)
 		return body, body, nil
 	}
@@ -327,6 +334,16 @@ func (q *queries) composeWhole(ctx context.Context, id uuid.UUID, o *order, s sc
 	same = disclose.Object(members)
 	members[len(members)-1].Value = disclose.Array(found.documents(true))
 	return disclose.Object(members), same, nil
+}
+
+// degraded says that the records of auxiliary systems are missing, beside what is missing already.
+func degraded(members []disclose.Member) []disclose.Member {
+	i := slices.IndexFunc(members, func(m disclose.Member) bool { return m.Name == "degraded" })
+	if i < 0 {
+		return append(members, disclose.Member{Name: "degraded", Value: []byte(`["auxiliary"]`)})
+	}
+	members[i].Value = []byte(`["customer","auxiliary"]`)
+	return members
 }
 
 // tenantOfOrder reads whose the order is.

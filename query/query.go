@@ -20,6 +20,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/postgres"
@@ -61,7 +62,9 @@ type Config struct {
 	Watch  Watch // nil: nothing can be watched here
 	// Cache keeps orders of Read. Who gives Positions also tells it of changes. nil: every order is read from Read.
 	Cache *OrderCache
-	Now   func() time.Time // nil: time.Now
+	// Keys open what is sealed in the views, at the last moment. nil: nothing is.
+	Keys *customerkeys.Keys
+	Now  func() time.Time // nil: time.Now
 }
 
 // queries answers the routes.

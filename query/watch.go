@@ -81,6 +81,7 @@ func (q *queries) watchOrders(c echo.Context, who auth.Identity) error {
 	if err != nil {
 		return err
 	}
+	f = q.marked(f)
 	w, err := wantedOf(c)
 	if err != nil {
 		return err

@@ -223,7 +223,7 @@ func TestChaosKilledAtRandomPoints(t *testing.T) {
 
 	p.checkFolds()
 	p.checkCounts(f)
-	report, err := auxiliary.Verify(t.Context(), p.aux, stream.NewLog(p.write))
+	report, err := auxiliary.Verify(t.Context(), p.aux, stream.NewLog(p.write), nil)
 	require.NoError(t, err)
 	require.True(t, report.Clean(), strings.Join(report.Details, "\n"))
 	assert.EqualValues(t, orders, report.Orders)

@@ -13,6 +13,7 @@ import (
 	"github.com/orderstore/orderstore/auxiliary"
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/webhook"
 )
@@ -23,10 +24,13 @@ type config struct {
 	PostgresWrite     string `env:"POSTGRES_WRITE"`  // optional: the log is read here where the stream does not reach back
 	Login             string `env:"LOGIN_AUXILIARY"` // name:password, in place of what the URLs say
 	NATS              string `env:"NATS"`
-	Metrics           string `env:"METRICS" envDefault:"127.0.0.1:9091"`
-	MailDir           string `env:"MAIL_DIR"`
-	SMTPURL           string `env:"SMTP_URL"` // wins over MailDir
-	MailFrom          string `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
+	// MasterKey opens whom orders are for, with the keys in the write database. Without both nobody is told of anything.
+	MasterKey     string `env:"MASTER_KEY"`
+	MasterKeyFile string `env:"MASTER_KEY_FILE"`
+	Metrics       string `env:"METRICS" envDefault:"127.0.0.1:9091"`
+	MailDir       string `env:"MAIL_DIR"`
+	SMTPURL       string `env:"SMTP_URL"` // wins over MailDir
+	MailFrom      string `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	// MailAfter is the position after which customers are told, when the auxiliary database is new although orders were
 	// handled before: nobody is told again.
 	MailAfter int64 `env:"MAIL_AFTER"`
@@ -84,6 +88,9 @@ func (c *config) Validate() error {
 	}
 	if _, err := postgres.ParseLogin(c.Login); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_LOGIN_AUXILIARY: %w", err))
+	}
+	if _, err := customerkeys.ReadMaster(c.MasterKey, c.MasterKeyFile); err != nil {
+		faults = append(faults, err)
 	}
 	if err := c.mail().Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))

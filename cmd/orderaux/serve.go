@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/orderstore/orderstore/auxiliary"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/telemetry"
@@ -36,6 +37,7 @@ type process struct {
 	write  *pgxpool.Pool // nil: the log is not read
 	guard  *postgres.Guard
 	broker *nats.Conn
+	keys   *customerkeys.Keys // nil: customers stay sealed
 	runner *auxiliary.Runner
 	health *healthServer
 }
@@ -79,6 +81,9 @@ func (p *process) run(ctx context.Context) error {
 	if p.guard != nil {
 		watching.Go(func() { _ = p.guard.Run(ctx) }) // ends with ctx alone
 	}
+	if p.keys != nil {
+		watching.Go(func() { _ = p.keys.Run(ctx) }) // the same
+	}
 	defer watching.Wait()
 	defer cancel()
 	return p.runner.Run(ctx)
@@ -112,6 +117,15 @@ func (p *process) open(ctx context.Context, cfg config) error {
 			return err
 		}
 		orderLog = stream.NewLog(p.write).Behind(p.guard)
+		given, err := customerkeys.ReadMaster(cfg.MasterKey, cfg.MasterKeyFile)
+		if err != nil {
+			return err
+		}
+		master, err := customerkeys.Establish(ctx, p.write, given)
+		if err != nil {
+			return err
+		}
+		p.keys = customerkeys.New(customerkeys.Config{Pool: p.write, Master: master, Now: time.Now, Logger: p.log})
 	}
 	within, cancel := context.WithTimeout(ctx, brokerWithin)
 	defer cancel()
@@ -133,7 +147,8 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	registry := telemetry.NewRegistry()
 	p.runner, err = auxiliary.Wire(auxiliary.Deps{
 		Pool: p.aux, JS: js, Log: orderLog, Logger: p.log, Clock: time.Now, Metrics: registry,
-		Mail: cfg.mail(), Replenishment: replenishment, Hooks: hooks, Busy: telemetry.NewPressure().Busy,
+		Mail: cfg.mail(), Replenishment: replenishment, Hooks: hooks, Keys: p.keys,
+		Busy: telemetry.NewPressure().Busy,
 	})
 	if err != nil {
 		return err

@@ -65,7 +65,7 @@ a development instance, with --as for the party; or by ORDERSTORE_URL, ORDERSTOR
 		tenantsCommand(c), providersCommand(c), routesCommand(c), productsCommand(c), vendorsCommand(c), tokensCommand(c), keysCommand(c), auditCommand(c), lagCommand(c),
 		tasksCommand(c), subscriptionsCommand(c), stockCommand(c), replenishmentCommand(c), stateMachineCommand(c), invoiceCommand(c), customersCommand(c),
 		sampleCommand(), providerSimCommand(c), conformanceCommand(c),
-		auxiliaryCommand(c),
+		auxiliaryCommand(c), eraseCommand(c),
 	)
 	return root
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/limits"
 )
 
@@ -34,6 +35,10 @@ type config struct {
 	MailDir           string        `env:"MAIL_DIR"`
 	MailFrom          string        `env:"MAIL_FROM" envDefault:"Orderstore <orders@example.com>"`
 	SMTPURL           string        `env:"SMTP_URL"`
+	// MasterKey wraps the keys of customers: 32 bytes in base64; MasterKeyFile names a file with it instead. Without either, one is made
+	// and kept in the primary.
+	MasterKey     string `env:"MASTER_KEY"`
+	MasterKeyFile string `env:"MASTER_KEY_FILE"`
 	// ReplenishmentEvery is the time between runs of dev's replenishment; 0: none.
 	ReplenishmentEvery time.Duration `env:"REPLENISHMENT_EVERY" envDefault:"24h"`
 	Logins             logins
@@ -121,6 +126,9 @@ func (c *config) validate(roles []role) error {
 	}
 	if slices.ContainsFunc(roles, func(r role) bool { return r == roleProjection || r == roleRelay || r == roleQuery }) {
 		need(c.NATS, "NATS")
+	}
+	if _, err := customerkeys.ReadMaster(c.MasterKey, c.MasterKeyFile); err != nil {
+		faults = append(faults, err)
 	}
 	if _, _, err := net.SplitHostPort(c.HTTP); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_HTTP %q is no HOST:PORT", c.HTTP))

@@ -183,6 +183,7 @@ func (d *development) startSystems(ctx context.Context, cfg config) error {
 		Replenishment: auxiliary.ReplenishmentConfig{Every: cfg.ReplenishmentEvery, Raise: d.raise},
 		Hooks:         hooks,
 		Busy:          telemetry.NewPressure().Busy,
+		Keys:          d.node.keys,
 	})
 	if err != nil {
 		closeAll()

@@ -57,13 +57,14 @@ func (n *node) routes(cursors []byte) ([]httpapi.Route, error) {
 	routes := slices.Concat(httpapi.AuthRoutes(n.issuer), documents, records)
 	if n.has(roleCommand) {
 		routes = append(routes, command.Routes(n.committer, n.clients)...)
+		routes = append(routes, command.ErasureRoutes(n.eraser)...)
 	} else {
-		routes = append(routes, elsewhere(command.Routes(nil, nil))...)
+		routes = append(routes, elsewhere(append(command.Routes(nil, nil), command.ErasureRoutes(nil)...))...)
 	}
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{
 			Read: n.read, Auxiliary: n.auxiliary, Positions: n.positions(), End: n.end, Cursor: httpapi.NewCursor(cursors),
-			Watch: broadcast.NewWatch(n.read, n.live), Cache: n.orders, Outside: newOutsiders(n.clients, time.Now).of,
+			Watch: broadcast.NewWatch(n.read, n.live), Cache: n.orders, Keys: n.keys, Outside: newOutsiders(n.clients, time.Now).of,
 		})...)
 	}
 	if n.has(roleBroadcast) {

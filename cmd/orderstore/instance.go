@@ -89,6 +89,11 @@ func withInstance(ctx context.Context, data string, do func(context.Context, *in
 		return err
 	}
 	defer i.close()
+	env, err := readConfig()
+	if err != nil {
+		return err
+	}
+	i.cfg.MasterKey, i.cfg.MasterKeyFile = env.MasterKey, env.MasterKeyFile
 	return do(ctx, i)
 }
 

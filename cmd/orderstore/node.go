@@ -19,6 +19,7 @@ import (
 	"github.com/orderstore/orderstore/broadcast"
 	"github.com/orderstore/orderstore/command"
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/httpapi"
 	"github.com/orderstore/orderstore/internal/limits"
 	"github.com/orderstore/orderstore/internal/postgres"
@@ -52,10 +53,12 @@ type node struct {
 	recent     stream.Recent
 	viewTips   map[string]*stream.Tip
 	clients    *auth.Store
+	keys       *customerkeys.Keys
 	authn      *auth.Authenticator
 	issuer     *auth.Issuer
 	limiter    *limits.Limiter
 	committer  *command.Committer
+	eraser     *command.Eraser
 	relay      *broadcast.Relay
 	projection *projection.Projection
 	poller     *query.Poller // nil where the projection is here
@@ -155,7 +158,10 @@ func (n *node) startAuth(ctx context.Context) error {
 	if n.limiter, err = limits.New(n.cfg.limits(), time.Now); err != nil {
 		return err
 	}
-	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard, limits.NewReader(n.identity, n.limiter, n.log))
+	if err := n.startKeys(ctx); err != nil {
+		return err
+	}
+	n.basis = start(ctx, n.failed, n.authn, n.metrics, n.guard, limits.NewReader(n.identity, n.limiter, n.log), n.keys)
 	return nil
 }
 
@@ -164,10 +170,11 @@ func (n *node) startIntake(ctx context.Context) error {
 		return nil
 	}
 	n.committer = command.NewCommitter(command.Config{
-		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log, Ahead: n.ahead(),
+		Pool: n.write, Tip: n.logTip, Recent: &n.recent, Gate: n.guard, Now: time.Now, Logger: n.log, Ahead: n.ahead(), Keys: n.keys,
 	})
+	n.eraser = command.NewEraser(n.committer)
 	n.intake = start(ctx, n.failed, n.committer, command.NewHousekeeper(n.committer), command.NewWatcher(n.committer), command.NewDeadlines(n.committer),
-		command.NewAnnouncer(n.committer))
+		command.NewAnnouncer(n.committer), n.eraser)
 	return nil
 }
 
@@ -222,7 +229,7 @@ func (n *node) startViews(ctx context.Context) error {
 		workers = append(workers, n.poller)
 	}
 	if n.has(roleQuery, roleBroadcast) {
-		n.live = broadcast.NewLive(cmp.Or(n.heard, n.read), n.viewTips[projection.Timeline], n.log)
+		n.live = broadcast.NewLive(cmp.Or(n.heard, n.read), n.viewTips[projection.Timeline], n.log).Opening(n.keys)
 		workers = append(workers, n.live)
 	}
 	if n.has(roleBroadcast) {
@@ -357,7 +364,7 @@ func (n *node) recordRoutes() ([]httpapi.Route, error) {
 		return nil, err
 	}
 	return append(
-		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.records, Orders: command.NewLookup(n.write), Guard: guard, Now: time.Now}),
+		auxiliary.Routes(auxiliary.RouteDeps{Pool: n.records, Orders: command.NewLookup(n.write), Guard: guard, Now: time.Now, Keys: n.keys}),
 		append(
 			auxiliary.OperateRoutes(auxiliary.OperateDeps{Pool: n.records, End: n.end, Now: time.Now}),
 			auxiliary.NoticeRoutes(auxiliary.NoticeDeps{Pool: n.records, Guard: guard, Now: time.Now})...,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,6 +15,7 @@ import (
 	"github.com/orderstore/orderstore/auxiliary"
 	"github.com/orderstore/orderstore/broadcast"
 	"github.com/orderstore/orderstore/command"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/projection"
@@ -195,7 +197,11 @@ func (v *verification) verifyAuxiliary(ctx context.Context) error {
 		return err
 	}
 	defer pool.Close()
-	r, err := auxiliary.Verify(ctx, pool, v.log)
+	keys, err := v.keys(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := auxiliary.Verify(ctx, pool, v.log, keys)
 	if err != nil {
 		return err
 	}
@@ -216,6 +222,15 @@ func (v *verification) verifyAuxiliary(ctx context.Context) error {
 		v.found("auxiliary", r.Position, difference, "%s at position %d: %d orders equal a fresh fold", r.System, r.Position, r.Orders)
 	}
 	return v.verifyStock(ctx, pool)
+}
+
+// keys tell whom the notices went to; nil where the operator has the master key and it was not given.
+func (v *verification) keys(ctx context.Context) (*customerkeys.Keys, error) {
+	keys, err := v.i.cfg.customerKeys(ctx, v.write, slog.New(slog.DiscardHandler))
+	if errors.Is(err, customerkeys.ErrNoMaster) {
+		return nil, nil
+	}
+	return keys, err
 }
 
 func (v *verification) verifyStock(ctx context.Context, pool *pgxpool.Pool) error {

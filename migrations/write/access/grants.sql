@@ -22,3 +22,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON subscriptions, subscription_secrets, del
 GRANT SELECT, INSERT, UPDATE ON subscription_positions, subscription_health TO orderstore_broadcast;
 GRANT SELECT, INSERT ON delivery_attempts, subscription_notices TO orderstore_broadcast;
 GRANT EXECUTE ON FUNCTION extend_delivery_attempts, trim_delivery_attempts TO orderstore_broadcast;
+
+-- Customers are made known and erased by who writes orders. Everybody else who shows or tells them reads their keys.
+GRANT SELECT, INSERT, UPDATE ON customer_keys TO orderstore_command;
+GRANT SELECT ON customer_keys TO orderstore_identity, orderstore_auxiliary;
+GRANT SELECT, INSERT ON customer_master TO orderstore_command, orderstore_identity, orderstore_auxiliary;
