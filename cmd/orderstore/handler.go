@@ -56,9 +56,9 @@ func (n *node) routes(cursors []byte) ([]httpapi.Route, error) {
 	}
 	routes := slices.Concat(httpapi.AuthRoutes(n.issuer), documents, records)
 	if n.has(roleCommand) {
-		routes = append(routes, command.Routes(n.committer, n.clients)...)
+		routes = append(append(routes, command.Routes(n.committer, n.clients)...), command.SigningKeyRoutes(n.clients)...)
 	} else {
-		routes = append(routes, elsewhere(command.Routes(nil, nil))...)
+		routes = append(routes, elsewhere(append(command.Routes(nil, nil), command.SigningKeyRoutes(nil)...))...)
 	}
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{
