@@ -37,6 +37,9 @@ type Config struct {
 	// AccessToken, where set, is asked for the token of each request instead of the store's own token endpoint. It is for
 	// tokens of an outside issuer, must be safe for concurrent use and does its own caching.
 	AccessToken func(ctx context.Context) (string, error)
+	// RequestKey, where set, signs each request instead of giving it a token, for parties that cannot use tokens. Bodies are then read whole
+	// before they are sent: a batch has at most 8 MiB, and leaves when all its orders are there. The broker takes no signatures.
+	RequestKey *RequestKey
 	// HTTPClient sends the requests; nil means one with a connection pool of its own. Its Timeout should be zero, since it
 	// would also cut streams; use Timeout below.
 	HTTPClient *http.Client
@@ -66,6 +69,7 @@ type Client struct {
 	timeout  time.Duration
 	retryFor time.Duration
 	tokens   tokenSource
+	signing  *RequestKey // nil: requests carry tokens
 	log      *slog.Logger
 	now      func() time.Time
 	wait     func(context.Context, time.Duration) error
@@ -98,6 +102,9 @@ func (c Config) Validate() error {
 	}
 	if c.AccessToken != nil && c.ClientID != "" {
 		errs = append(errs, errors.New("client credentials and an access token of one's own exclude each other"))
+	}
+	if k := c.RequestKey; k != nil && (k.KeyID == "" || k.Secret == "" || c.AccessToken != nil || c.ClientID != "") {
+		errs = append(errs, errors.New("a signing key has an id and a secret, and stands alone: without client credentials and access token"))
 	}
 	if c.Timeout < 0 || c.RetryFor < 0 {
 		errs = append(errs, errors.New("a time limit is below zero"))
@@ -143,6 +150,10 @@ func New(cfg Config) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.tokens = c.newTokenSource(cfg)
+	if cfg.RequestKey != nil {
+		key := *cfg.RequestKey
+		c.signing = &key
+	}
 	return c, nil
 }
 

@@ -127,8 +127,8 @@ func (c *Client) attempt(ctx context.Context, r request, body []byte, out any) (
 	return meta, nil
 }
 
-// authorized sends the request that build makes, with a token, and once more with a new token after a 401. It returns the
-// answer whatever its status.
+// authorized sends the request that build makes, with a token, and once more with a new token after a 401; or signed, and signed anew. It
+// returns the answer whatever its status.
 func (c *Client) authorized(ctx context.Context, build func() (*http.Request, error)) (*http.Response, error) {
 	for again := false; ; again = true {
 		token, err := c.tokens.token(ctx)
@@ -142,11 +142,16 @@ func (c *Client) authorized(ctx context.Context, build func() (*http.Request, er
 		if token != "" {
 			req.Header.Set("Authorization", "Bearer "+token)
 		}
+		if c.signing != nil {
+			if err := c.signing.Sign(req, c.now()); err != nil {
+				return nil, err
+			}
+		}
 		resp, err := c.http.Do(req)
 		if err != nil {
 			return nil, err
 		}
-		if resp.StatusCode != http.StatusUnauthorized || again || token == "" {
+		if resp.StatusCode != http.StatusUnauthorized || again || (token == "" && c.signing == nil) {
 			return resp, nil
 		}
 		drain(resp.Body)

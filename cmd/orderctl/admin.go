@@ -224,7 +224,9 @@ func tokensCommand(c *connection) *cobra.Command {
 			return err
 		},
 	}
-	return family("tokens", "Clients and their access tokens", create, show, disableCommand(c), rotateCommand(c), limitsCommand(c))
+	tokens := family("tokens", "Clients and their access tokens", create, show, disableCommand(c), rotateCommand(c), limitsCommand(c), signingKeysCommand(c))
+	tokens.Aliases = []string{"clients"}
+	return tokens
 }
 
 // disableCommand and rotateCommand end what a client logs in with.

@@ -56,10 +56,9 @@ func (n *node) routes(cursors []byte) ([]httpapi.Route, error) {
 	}
 	routes := slices.Concat(httpapi.AuthRoutes(n.issuer), documents, records)
 	if n.has(roleCommand) {
-		routes = append(routes, command.Routes(n.committer, n.clients)...)
-		routes = append(routes, command.ErasureRoutes(n.eraser)...)
+		routes = slices.Concat(routes, command.Routes(n.committer, n.clients), command.SigningKeyRoutes(n.clients), command.ErasureRoutes(n.eraser))
 	} else {
-		routes = append(routes, elsewhere(append(command.Routes(nil, nil), command.ErasureRoutes(nil)...))...)
+		routes = append(routes, elsewhere(slices.Concat(command.Routes(nil, nil), command.SigningKeyRoutes(nil), command.ErasureRoutes(nil)))...)
 	}
 	if n.has(roleQuery) {
 		routes = append(routes, query.Routes(query.Config{

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ type doors struct {
 	webhook      string       // of the tenant demo
 	tokens       map[string]string
 	parties      map[string]party
+	signing      *sync.Map // secrets of signing keys, by key id
 }
 
 // on is the same program for a subtest.
@@ -50,6 +52,7 @@ func TestSecurityCases(t *testing.T) {
 		"case 15: missing scope":                        missingScope,
 		"case 16: disabled client":                      disabledClientIsCut,
 		"case 17: guessed secrets":                      guessedSecrets,
+		"cases 18 to 21: signed requests":               signedRequests,
 		"cases 24 and 25: webhook targets":              webhookTargets,
 		"cases 30 and 31: every operation and identity": everyOperationAndIdentity,
 		"cases 32 to 34 and 44 to 54: input":            inputIsRefused,
@@ -101,6 +104,7 @@ func (d *doors) secrets() map[string]string {
 	for name, p := range d.parties {
 		all["secret of "+name] = p.ClientSecret
 	}
+	d.signing.Range(func(id, secret any) bool { all[id.(string)] = secret.(string); return true })
 	return all
 }
 
@@ -111,7 +115,7 @@ func openDoors(t *testing.T) *doors {
 	}
 	s.start()
 	s.register("retail.erp")
-	d := &doors{system: s, tokens: map[string]string{}, parties: map[string]party{
+	d := &doors{system: s, signing: &sync.Map{}, tokens: map[string]string{}, parties: map[string]party{
 		"user": s.as.User, "provider": s.as.Provider, "auxiliary": s.as.Auxiliary, "operator": s.as.Operator,
 	}}
 	for name, spec := range map[string]client.ClientSpec{

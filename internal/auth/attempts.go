@@ -8,14 +8,14 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Limits of guessing at one client's secret, per node.
+// Limits of guessing at one secret, per node.
 const (
 	maxWrong        = 20
 	wrongWindow     = time.Minute
 	trackedAttempts = 16_384 // clients; those with the oldest failures are forgotten first
 )
 
-// attempts counts wrong secrets per client id, known or not, so that its answers do not tell which ids exist.
+// attempts counts wrong secrets per client id, or wrong signatures per key id, known or not, so that its answers do not tell which ids exist.
 type attempts struct {
 	now func() time.Time
 

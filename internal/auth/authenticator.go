@@ -55,6 +55,7 @@ type Authenticator struct {
 	sources map[string]source            // by issuer; never changed
 	own     *ownKeys
 	peek    *jwt.Parser
+	wrong   *attempts // signatures of requests, by key id
 	// forgotten counts how often all tokens were forgotten.
 	forgotten atomic.Int64
 }
@@ -94,8 +95,12 @@ func NewAuthenticator(cfg AuthenticatorConfig, pool *pgxpool.Pool) (*Authenticat
 	if err != nil {
 		return nil, fmt.Errorf("token cache: %w", err)
 	}
+	wrong, err := newAttempts(cfg.Now)
+	if err != nil {
+		return nil, err
+	}
 	a := &Authenticator{
-		pool: pool, log: cfg.Log, now: cfg.Now, poll: cfg.Poll, seen: seen,
+		pool: pool, log: cfg.Log, now: cfg.Now, poll: cfg.Poll, seen: seen, wrong: wrong,
 		peek: jwt.NewParser(jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation()),
 	}
 	a.own = &ownKeys{reload: a.reload, limiter: rate.NewLimiter(reloadsPerSecond, reloadBurst), now: cfg.Now}
@@ -282,10 +287,12 @@ func (s source) complete(claims jwt.MapClaims) (Identity, error) {
 // Name is the worker's name in logs and health.
 func (a *Authenticator) Name() string { return "authenticator" }
 
-// Run reads disabled clients and keys until ctx ends. With the database away it keeps what it knows and says so once.
+// Run reads disabled clients and keys, and deletes old nonces, until ctx ends. With the database away it keeps what it knows and says so
+// once.
 func (a *Authenticator) Run(ctx context.Context) error {
-	tick := time.NewTicker(a.poll)
+	tick, sweep := time.NewTicker(a.poll), time.NewTicker(nonceSweep)
 	defer tick.Stop()
+	defer sweep.Stop()
 	away := false
 	for {
 		err := a.reload(ctx)
@@ -303,6 +310,8 @@ func (a *Authenticator) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-sweep.C:
+			a.sweep(ctx)
 		}
 	}
 }

@@ -256,10 +256,12 @@ func randomSecret() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(b), nil
 }
 
-func randomID() (string, error) {
+func randomID() (string, error) { return randomName("c_") }
+
+func randomName(prefix string) (string, error) {
 	b := make([]byte, 12)
 	if _, err := rand.Read(b); err != nil {
 		return "", fmt.Errorf("random id: %w", err)
 	}
-	return "c_" + hex.EncodeToString(b), nil
+	return prefix + hex.EncodeToString(b), nil
 }

@@ -143,7 +143,8 @@ func (a *Admission) admit(c echo.Context, class Class, answer func(echo.Context)
 	var body *meteredBody // nil: the request has none
 	if req.ContentLength != 0 {
 		body = &meteredBody{admission: a, share: allowed.share}
-		if class != ClassBatch && req.ContentLength < 0 { // a batch bounds its lines itself
+		whole := class != ClassBatch || len(req.Header[HeaderSignature]) > 0
+		if whole && req.ContentLength < 0 { // a batch bounds its lines itself, but for one that is signed
 			body.ReadCloser, req.Body = req.Body, body
 		}
 	}

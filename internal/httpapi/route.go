@@ -77,10 +77,7 @@ func AuthRoutes(i *auth.Issuer) []Route {
 }
 
 func (r Route) handle(authn Authenticator, a *Admission) echo.HandlerFunc {
-	limit := r.MaxBody
-	if limit == 0 {
-		limit = DefaultMaxBody
-	}
+	limit := r.limit()
 	class := r.class()
 	answer := func(c echo.Context) error { return r.answer(c, authn, a) }
 	if r.compressed() {
@@ -94,12 +91,20 @@ func (r Route) handle(authn Authenticator, a *Admission) echo.HandlerFunc {
 	}
 }
 
+// limit is the largest body, or NoLimit.
+func (r Route) limit() int64 {
+	if r.MaxBody == 0 {
+		return DefaultMaxBody
+	}
+	return r.MaxBody
+}
+
 // answer lets the handler answer those who may ask.
 func (r Route) answer(c echo.Context, authn Authenticator, a *Admission) error {
 	if r.Public {
 		return r.handleFor(c, auth.Identity{})
 	}
-	who, err := authenticate(c, authn)
+	who, err := r.authenticate(c, authn)
 	if err != nil {
 		return err
 	}
@@ -144,8 +149,8 @@ func tooLarge(limit int64) error {
 	return fault.New(fault.TooLarge, "the body is larger than %d bytes", limit)
 }
 
-// authenticate takes the token from one Authorization header and from nowhere else.
-func authenticate(c echo.Context, authn Authenticator) (auth.Identity, error) {
+// authenticate takes the token from one Authorization header and from nowhere else, or the signature that stands in its place.
+func (r Route) authenticate(c echo.Context, authn Authenticator) (auth.Identity, error) {
 	req := c.Request()
 	headers := req.Header["Authorization"]
 	if len(headers) > 1 {
@@ -153,6 +158,9 @@ func authenticate(c echo.Context, authn Authenticator) (auth.Identity, error) {
 	}
 	if strings.Contains(req.URL.RawQuery, "access_token=") {
 		return auth.Identity{}, fault.New(fault.Unauthorized, "a token is never accepted in the query")
+	}
+	if len(req.Header[HeaderSignature]) > 0 {
+		return r.authenticateSigned(c, authn)
 	}
 	if len(headers) == 0 {
 		c.Response().Header().Set("WWW-Authenticate", `Bearer realm="orderstore"`)

@@ -14,6 +14,8 @@ GRANT EXECUTE ON FUNCTION extend_log TO orderstore_command;
 -- Who calls, by which keys tokens are signed, what operators did, and how far all is.
 GRANT SELECT, INSERT, UPDATE ON clients, signing_keys TO orderstore_identity;
 GRANT SELECT, INSERT ON secrets, admin_audit TO orderstore_identity;
+GRANT SELECT, INSERT, DELETE ON request_keys TO orderstore_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON request_nonces TO orderstore_identity; -- UPDATE for the row locks of those who delete old ones
 GRANT SELECT ON log_head, registry, subscriptions, subscription_positions TO orderstore_identity;
 
 GRANT SELECT ON log_head, order_events TO orderstore_relay, orderstore_projection, orderstore_auxiliary, orderstore_broadcast;
