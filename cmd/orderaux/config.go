@@ -14,6 +14,7 @@ import (
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/tlsfiles"
 	"github.com/orderstore/orderstore/internal/webhook"
 )
 
@@ -23,6 +24,7 @@ type config struct {
 	PostgresWrite     string `env:"POSTGRES_WRITE"`  // optional: the log is read here where the stream does not reach back
 	Login             string `env:"LOGIN_AUXILIARY"` // name:password, in place of what the URLs say
 	NATS              string `env:"NATS"`
+	NATSTLS tlsfiles.Client
 	Metrics           string `env:"METRICS" envDefault:"127.0.0.1:9091"`
 	MailDir           string `env:"MAIL_DIR"`
 	SMTPURL           string `env:"SMTP_URL"` // wins over MailDir
@@ -84,6 +86,9 @@ func (c *config) Validate() error {
 	}
 	if _, err := postgres.ParseLogin(c.Login); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_LOGIN_AUXILIARY: %w", err))
+	}
+	if err := c.NATSTLS.Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("ORDERSTORE_NATS_TLS_*: %w", err))
 	}
 	if err := c.mail().Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))

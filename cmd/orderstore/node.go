@@ -258,9 +258,12 @@ func (n *node) serve(ctx context.Context) error {
 		return err
 	}
 	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
+	guarded, err := n.guarded()
+	if err != nil {
+		return err
+	}
 	var base context.Context
 	base, n.streams = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // stopServing calls it
-	guarded := n.guarded()
 	n.http.BaseContext = func(net.Listener) context.Context { return base }
 	go func() {
 		if err := n.http.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
