@@ -8,6 +8,9 @@ import (
 	"github.com/orderstore/orderstore/internal/telemetry"
 )
 
+// address is where the node serves.
+func (n *node) address() string { return n.listener.Addr().String() }
+
 // guarded is the node's listener with its limits of connections, and encrypted where that is configured.
 func (n *node) guarded() (net.Listener, error) {
 	secured, err := n.secured()

@@ -273,9 +273,6 @@ func (n *node) serve(ctx context.Context) error {
 	return nil
 }
 
-// address is where the node serves.
-func (n *node) address() string { return n.listener.Addr().String() }
-
 // stop ends the node, upstream first: no new requests, then, in good order, what was committed goes out to the stream and into
 // the views. Otherwise that is left to the next start.
 func (n *node) stop(inOrder bool) {
