@@ -24,7 +24,7 @@ type config struct {
 	PostgresWrite     string `env:"POSTGRES_WRITE"`  // optional: the log is read here where the stream does not reach back
 	Login             string `env:"LOGIN_AUXILIARY"` // name:password, in place of what the URLs say
 	NATS              string `env:"NATS"`
-	NATSTLS tlsfiles.Client
+	NATSTLS           tlsfiles.Client
 	Metrics           string `env:"METRICS" envDefault:"127.0.0.1:9091"`
 	MailDir           string `env:"MAIL_DIR"`
 	SMTPURL           string `env:"SMTP_URL"` // wins over MailDir
