@@ -11,7 +11,6 @@ import (
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/auth"
-	"github.com/orderstore/orderstore/internal/contact"
 	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
@@ -115,7 +114,7 @@ func readSearch(c echo.Context) (*events.Customer, error) {
 		switch name {
 		case "email":
 			d.String(&by.Email, 1, maxText)
-			if _, ok := contact.Email(by.Email); d.OK() && !ok {
+			if _, ok := customerkeys.Email(by.Email); d.OK() && !ok {
 				d.Invalid("is not an e-mail address")
 			}
 		case "phone":
@@ -126,7 +125,7 @@ func readSearch(c echo.Context) (*events.Customer, error) {
 			d.Unknown()
 		}
 	})
-	if _, ok := contact.Phone(by.Phone, country); d.OK() && by.Phone != "" && !ok {
+	if _, ok := customerkeys.Phone(by.Phone, country); d.OK() && by.Phone != "" && !ok {
 		d.InvalidAt("/phone", "is not a telephone number, such as +49 30 901820")
 	}
 	if d.OK() && by.Email == "" && by.Phone == "" {

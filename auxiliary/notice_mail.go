@@ -20,7 +20,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/orderstore/orderstore/events"
-	"github.com/orderstore/orderstore/internal/contact"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 )
 
 //go:embed templates
@@ -244,7 +244,7 @@ func displayName(name string) string {
 }
 
 // usableAddress gives the address in the form in which it is sent to; false for what is no plain address.
-func usableAddress(raw string) (string, bool) { return contact.Address(raw) }
+func usableAddress(raw string) (string, bool) { return customerkeys.Address(raw) }
 
 // masked shows enough of an address to recognise one's own: c***@example.com.
 func masked(address string) string {

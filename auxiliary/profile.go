@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/orderstore/orderstore/events"
-	"github.com/orderstore/orderstore/internal/contact"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 )
 
 // ProfileName is the system that knows which orders are the same customer's.
@@ -55,14 +55,14 @@ func keysOf(tenant string, c *events.Customer) (keys []customerKey, knownBy stri
 	if c.Sealed != "" {
 		return sealedKeysOf(tenant, c.Joined)
 	}
-	if email, ok := contact.Email(c.Email); ok {
+	if email, ok := customerkeys.Email(c.Email); ok {
 		keys, knownBy = append(keys, keyOf(tenant, "email", email)), "email"
 	}
 	country := ""
 	if c.Address != nil {
 		country = c.Address.Country
 	}
-	if phone, ok := contact.Phone(c.Phone, country); ok {
+	if phone, ok := customerkeys.Phone(c.Phone, country); ok {
 		if keys = append(keys, keyOf(tenant, "phone", phone)); knownBy != "" {
 			return keys, "both"
 		}

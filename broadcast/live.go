@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
-	"github.com/orderstore/orderstore/internal/customerkeys"
 )
 
 const (
@@ -42,7 +41,7 @@ type Live struct {
 	pool   *pgxpool.Pool
 	tip    Tip
 	logger *slog.Logger
-	keys   *customerkeys.Keys // open what is sealed in orders; nil: nothing is
+	open   func(ctx context.Context, documents [][]byte) // opens what is sealed in orders, in place; nil: nothing is
 
 	mu      sync.Mutex
 	ring    []*told // by position, with gaps where an event is nobody's
@@ -61,19 +60,22 @@ type waiter struct {
 	quiet int64 // up to here nothing that it wants came while it was idle
 }
 
-// Opening has the orders that are sent along with events opened by the keys of their customers. It comes before anything is read.
-func (l *Live) Opening(keys *customerkeys.Keys) *Live {
-	l.keys = keys
+// Opening has the orders that are sent along with events opened, in place. It comes before anything is read.
+func (l *Live) Opening(open func(ctx context.Context, documents [][]byte)) *Live {
+	l.open = open
 	return l
 }
 
 // opened opens the customers of orders, in place.
 func (l *Live) opened(ctx context.Context, orders map[string]json.RawMessage) {
+	if l.open == nil {
+		return
+	}
 	ids, documents := make([]string, 0, len(orders)), make([][]byte, 0, len(orders))
 	for id, document := range orders {
 		ids, documents = append(ids, id), append(documents, document)
 	}
-	l.keys.OpenAll(ctx, documents)
+	l.open(ctx, documents)
 	for i, id := range ids {
 		orders[id] = documents[i]
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
-	"github.com/orderstore/orderstore/internal/telemetry"
 )
 
 // Submitter commits commands.
@@ -120,7 +119,7 @@ func write(c echo.Context, answer *Answer) error {
 }
 
 func trace(c echo.Context) string {
-	return telemetry.Traceparent(c.Request().Header.Get("Traceparent"))
+	return httpapi.Traceparent(c)
 }
 
 func (a *api) placeOrder(c echo.Context, who auth.Identity) error {

@@ -9,10 +9,8 @@ import (
 	"strings"
 
 	"github.com/orderstore/orderstore/events"
-	"github.com/orderstore/orderstore/internal/contact"
 	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
-	"github.com/orderstore/orderstore/internal/searchtext"
 )
 
 // errErased says that a customer was sealed under a key that was destroyed meanwhile. A later order of the same person gets a new key.
@@ -94,26 +92,12 @@ func (s seals) open(ctx context.Context, c *events.Customer) (*events.Customer, 
 // identity is what a customer is recognised by; nothing where there is neither address nor number.
 func identity(c *events.Customer) (kind, value string) {
 	if c.Email != "" {
-		return "email", plainEmail(c.Email)
+		return "email", customerkeys.PlainEmail(c.Email)
 	}
 	if c.Phone != "" {
-		return "phone", plainPhone(c)
+		return "phone", customerkeys.PlainPhone(c.Phone, countryOf(c))
 	}
 	return "", ""
-}
-
-func plainEmail(raw string) string {
-	if plain, ok := contact.Email(raw); ok {
-		return plain
-	}
-	return searchtext.Customer(raw)
-}
-
-func plainPhone(c *events.Customer) string {
-	if plain, ok := contact.Phone(c.Phone, countryOf(c)); ok {
-		return plain
-	}
-	return searchtext.Customer(c.Phone)
 }
 
 func countryOf(c *events.Customer) string {
@@ -125,12 +109,8 @@ func countryOf(c *events.Customer) string {
 
 // marks are by which an order is found, and by which it is known to be the same customer's as another.
 func marks(m *customerkeys.Master, tenant string, c *events.Customer) (found, joined string) {
-	var find, join []string
-	for _, value := range []string{c.Name, c.Email, c.Phone} {
-		if folded := searchtext.Customer(value); folded != "" {
-			find = append(find, m.Mark(tenant, searchtext.KindCustomer, folded))
-		}
-	}
+	find := m.Found(tenant, c.Name, c.Email, c.Phone)
+	var join []string
 	email, phone := customerkeys.Joined(m, tenant, c.Email, c.Phone, countryOf(c))
 	if email != "" {
 		join = append(join, "e"+email)

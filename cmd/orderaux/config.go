@@ -15,6 +15,7 @@ import (
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/tlsfiles"
 	"github.com/orderstore/orderstore/internal/webhook"
 )
 
@@ -24,6 +25,7 @@ type config struct {
 	PostgresWrite     string `env:"POSTGRES_WRITE"`  // optional: the log is read here where the stream does not reach back
 	Login             string `env:"LOGIN_AUXILIARY"` // name:password, in place of what the URLs say
 	NATS              string `env:"NATS"`
+	NATSTLS           tlsfiles.Client
 	// MasterKey opens whom orders are for, with the keys in the write database. Without both nobody is told of anything.
 	MasterKey     string `env:"MASTER_KEY"`
 	MasterKeyFile string `env:"MASTER_KEY_FILE"`
@@ -91,6 +93,9 @@ func (c *config) Validate() error {
 	}
 	if _, err := customerkeys.ReadMaster(c.MasterKey, c.MasterKeyFile); err != nil {
 		faults = append(faults, err)
+	}
+	if err := c.NATSTLS.Validate(); err != nil {
+		faults = append(faults, fmt.Errorf("ORDERSTORE_NATS_TLS_*: %w", err))
 	}
 	if err := c.mail().Validate(); err != nil {
 		faults = append(faults, fmt.Errorf("ORDERSTORE_MAIL_DIR, _SMTP_URL, _MAIL_FROM, _MAIL_AFTER: %w", err))

@@ -129,7 +129,7 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	}
 	within, cancel := context.WithTimeout(ctx, brokerWithin)
 	defer cancel()
-	if p.broker, err = stream.Connect(within, cfg.NATS, "orderaux"); err != nil {
+	if p.broker, err = stream.Connect(within, cfg.NATS, "orderaux", cfg.NATSTLS.NATSOptions()...); err != nil {
 		return fmt.Errorf("NATS does not answer (ORDERSTORE_NATS): %w", err)
 	}
 	js, err := jetstream.New(p.broker)

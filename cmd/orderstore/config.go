@@ -12,6 +12,7 @@ import (
 
 	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/limits"
+	"github.com/orderstore/orderstore/internal/tlsfiles"
 )
 
 // config is all that the environment says. Each variable has the prefix ORDERSTORE_.
@@ -53,6 +54,10 @@ type config struct {
 	// Connections that are open at the same time; 0: no limit.
 	MaxConnections           int `env:"MAX_CONNECTIONS" envDefault:"20000"`
 	MaxConnectionsPerAddress int `env:"MAX_CONNECTIONS_PER_ADDRESS" envDefault:"15000"`
+
+	HTTPTLS       httpTLS
+	NATSTLS       tlsfiles.Client
+	NATSServerTLS natsServerTLS // of dev's own
 
 	WebhookAllowedNetworks []string        `env:"WEBHOOK_ALLOWED_NETWORKS"`
 	WebhookAllowHTTP       bool            `env:"WEBHOOK_ALLOW_HTTP"`
@@ -157,6 +162,7 @@ func (c *config) validate(roles []role) error {
 	if err := c.Logins.validate(); err != nil {
 		faults = append(faults, err)
 	}
+	faults = append(faults, c.validateTLS())
 	if _, err := c.webhookGuard(); err != nil {
 		faults = append(faults, err)
 	}

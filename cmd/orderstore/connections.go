@@ -8,11 +8,18 @@ import (
 	"github.com/orderstore/orderstore/internal/telemetry"
 )
 
-// guarded is the node's listener with its limits of connections.
-func (n *node) guarded() net.Listener {
-	return httpapi.Guarded(n.listener, httpapi.ListenerConfig{
+// address is where the node serves.
+func (n *node) address() string { return n.listener.Addr().String() }
+
+// guarded is the node's listener with its limits of connections, and encrypted where that is configured.
+func (n *node) guarded() (net.Listener, error) {
+	secured, err := n.secured()
+	if err != nil {
+		return nil, err
+	}
+	return httpapi.Guarded(secured, httpapi.ListenerConfig{
 		Most: mostConnections(n.cfg.MaxConnections), MostPerAddress: n.cfg.MaxConnectionsPerAddress, Refused: telemetry.RefusedConnections(n.registry),
-	})
+	}), nil
 }
 
 // mostConnections keeps a quarter of the files that the process may have open for all but its clients: for databases, NATS and the disk.

@@ -30,3 +30,6 @@ func (n *node) startKeys(ctx context.Context) error {
 	n.keys, err = n.cfg.customerKeys(ctx, cmp.Or(n.write, n.identity), n.log)
 	return err
 }
+
+// openOrders opens the customers of orders, in place. What a key that cannot be had would open is left out and marked.
+func (n *node) openOrders(ctx context.Context, documents [][]byte) { n.keys.OpenAll(ctx, documents) }

@@ -52,7 +52,7 @@ type counts struct {
 func (d *development) demonstrate(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, demoPatience)
 	defer cancel()
-	m := &demo{d: d, url: "http://" + d.node.address(), all: make(chan struct{}), bar: newBar(d.options.orders)}
+	m := &demo{d: d, url: d.node.cfg.scheme() + d.node.address(), all: make(chan struct{}), bar: newBar(d.options.orders)}
 	if err := m.run(ctx); err != nil {
 		return fmt.Errorf("demonstration: %w", err)
 	}

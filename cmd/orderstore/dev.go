@@ -21,6 +21,7 @@ import (
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/telemetry"
+	"github.com/orderstore/orderstore/internal/tlsfiles"
 )
 
 // devOptions are the flags of dev.
@@ -62,6 +63,9 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := env.validateTLS(); err != nil {
+		return err
+	}
 	log, err := devLogger(env)
 	if err != nil {
 		return err
@@ -71,7 +75,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	i, err := openInstance(ctx, o.data, o.nats, log, forParties)
+	i, err := openInstance(ctx, o.data, o.nats, tlsfiles.Server(env.NATSServerTLS), log, forParties)
 	if err != nil {
 		_ = listener.Close()
 		return err
@@ -133,7 +137,7 @@ func (d *development) config(listener net.Listener) (config, error) {
 	cfg.PostgresWrite, cfg.PostgresRead, cfg.PostgresAuxiliary, cfg.NATS = stores.PostgresWrite, stores.PostgresRead, stores.PostgresAuxiliary, stores.NATS
 	cfg.HTTP = listener.Addr().String()
 	cfg.Metrics = "127.0.0.1:0"
-	cfg.Issuer = "http://" + cfg.HTTP
+	cfg.Issuer = cfg.scheme() + cfg.HTTP
 	cfg.StreamReplicas = 1
 	cfg.allowLoopback()
 	ctx := context.Background()
@@ -222,13 +226,13 @@ func (d *development) raise(ctx context.Context, tenant string, run *events.Repl
 // tell writes where everything is.
 func (d *development) tell(cfg config) error {
 	e := endpoints{
-		HTTP: "http://" + cfg.HTTP, Metrics: "http://" + d.node.metrics.Addr().String(), NATS: cfg.NATS,
+		HTTP: cfg.scheme() + cfg.HTTP, Metrics: "http://" + d.node.metrics.Addr().String(), NATS: cfg.NATS,
 		PostgresWrite: cfg.PostgresWrite, PostgresRead: cfg.PostgresRead, PostgresAuxiliary: cfg.PostgresAuxiliary,
 	}
 	if err := writeJSON(filepath.Join(d.options.data, endpointsFile), e); err != nil {
 		return folderFault(d.options.data, err)
 	}
-	fmt.Fprintf(d.out, "orderstore serves http://%s\n  data, endpoints.json and credentials.json are in %s\n", cfg.HTTP, d.options.data)
+	fmt.Fprintf(d.out, "orderstore serves %s\n  data, endpoints.json and credentials.json are in %s\n", e.HTTP, d.options.data)
 	return nil
 }
 

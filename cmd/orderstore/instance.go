@@ -22,6 +22,7 @@ import (
 	"github.com/orderstore/orderstore/internal/dirlock"
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
+	"github.com/orderstore/orderstore/internal/tlsfiles"
 )
 
 type migrationFiles = fs.FS
@@ -81,7 +82,7 @@ func withInstance(ctx context.Context, data string, do func(context.Context, *in
 	if _, err := os.Stat(data); err != nil {
 		return fmt.Errorf("there is no instance in %s: start one with orderstore dev --data %s", data, data)
 	}
-	i, err := openInstance(ctx, data, anyPort, slog.New(slog.DiscardHandler), nobodyElse)
+	i, err := openInstance(ctx, data, anyPort, tlsfiles.Server{}, slog.New(slog.DiscardHandler), nobodyElse)
 	if errors.Is(err, dirlock.ErrHeld) {
 		i, err = joinInstance(ctx, data)
 	}
@@ -120,7 +121,14 @@ func joinInstance(ctx context.Context, data string) (*instance, error) {
 	if err := readJSON(filepath.Join(data, endpointsFile), &e); err != nil {
 		return nil, fmt.Errorf("the instance in %s is starting or stopping: try again in a moment (%w)", data, err)
 	}
-	cfg := config{NATS: e.NATS, PostgresWrite: e.PostgresWrite, PostgresRead: e.PostgresRead, PostgresAuxiliary: e.PostgresAuxiliary}
+	env, err := readConfig()
+	if err != nil {
+		return nil, err
+	}
+	cfg := config{
+		NATS: e.NATS, NATSTLS: env.NATSTLS,
+		PostgresWrite: e.PostgresWrite, PostgresRead: e.PostgresRead, PostgresAuxiliary: e.PostgresAuxiliary,
+	}
 	nc, err := connectBroker(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -147,7 +155,7 @@ type letIn func(context.Context, config) (*stream.Callout, error)
 
 // openInstance starts the stores of a development instance, with the broker at an address. The error wraps dirlock.ErrHeld when another
 // process runs it.
-func openInstance(ctx context.Context, data, broker string, log *slog.Logger, access letIn) (*instance, error) {
+func openInstance(ctx context.Context, data, broker string, secure tlsfiles.Server, log *slog.Logger, access letIn) (*instance, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, folderFault(data, err)
 	}
@@ -156,14 +164,14 @@ func openInstance(ctx context.Context, data, broker string, log *slog.Logger, ac
 		return nil, folderFault(data, err)
 	}
 	i := &instance{lock: lock, log: log}
-	if err := i.open(ctx, data, broker, log, access); err != nil {
+	if err := i.open(ctx, data, broker, secure, log, access); err != nil {
 		i.close()
 		return nil, err
 	}
 	return i, nil
 }
 
-func (i *instance) open(ctx context.Context, data, broker string, log *slog.Logger, access letIn) error {
+func (i *instance) open(ctx context.Context, data, broker string, secure tlsfiles.Server, log *slog.Logger, access letIn) error {
 	if err := checkLayout(data); err != nil {
 		return err
 	}
@@ -183,7 +191,13 @@ func (i *instance) open(ctx context.Context, data, broker string, log *slog.Logg
 	if err != nil {
 		return fmt.Errorf("--nats %s: %w", broker, err)
 	}
-	i.broker, err = stream.StartServer(stream.ServerConfig{Dir: filepath.Join(data, "nats"), Host: host, Port: port, Callout: public, Log: log})
+	encrypted, err := brokerTLS(secure, log)
+	if err != nil {
+		return err
+	}
+	i.broker, err = stream.StartServer(stream.ServerConfig{
+		Dir: filepath.Join(data, "nats"), Host: host, Port: port, TLS: encrypted, Callout: public, Log: log,
+	})
 	if err != nil {
 		return err
 	}

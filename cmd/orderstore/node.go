@@ -229,7 +229,7 @@ func (n *node) startViews(ctx context.Context) error {
 		workers = append(workers, n.poller)
 	}
 	if n.has(roleQuery, roleBroadcast) {
-		n.live = broadcast.NewLive(cmp.Or(n.heard, n.read), n.viewTips[projection.Timeline], n.log).Opening(n.keys)
+		n.live = broadcast.NewLive(cmp.Or(n.heard, n.read), n.viewTips[projection.Timeline], n.log).Opening(n.openOrders)
 		workers = append(workers, n.live)
 	}
 	if n.has(roleBroadcast) {
@@ -265,9 +265,12 @@ func (n *node) serve(ctx context.Context) error {
 		return err
 	}
 	n.http = httpapi.NewServer(n.cfg.HTTP, handler)
+	guarded, err := n.guarded()
+	if err != nil {
+		return err
+	}
 	var base context.Context
 	base, n.streams = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // stopServing calls it
-	guarded := n.guarded()
 	n.http.BaseContext = func(net.Listener) context.Context { return base }
 	go func() {
 		if err := n.http.Serve(guarded); !errors.Is(err, http.ErrServerClosed) {
@@ -276,9 +279,6 @@ func (n *node) serve(ctx context.Context) error {
 	}()
 	return nil
 }
-
-// address is where the node serves.
-func (n *node) address() string { return n.listener.Addr().String() }
 
 // stop ends the node, upstream first: no new requests, then, in good order, what was committed goes out to the stream and into
 // the views. Otherwise that is left to the next start.

@@ -100,7 +100,7 @@ func connectBroker(ctx context.Context, cfg config) (*nats.Conn, error) {
 	if cfg.NATS == "" {
 		return nil, nil
 	}
-	nc, err := stream.Connect(ctx, cfg.NATS, "orderstore")
+	nc, err := stream.Connect(ctx, cfg.NATS, "orderstore", cfg.NATSTLS.NATSOptions()...)
 	if err != nil {
 		return nil, fmt.Errorf("NATS does not answer (ORDERSTORE_NATS): %w", err)
 	}

@@ -14,8 +14,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-
-	"github.com/orderstore/orderstore/internal/contact"
 )
 
 const (
@@ -80,10 +78,10 @@ func (m *Master) Mark(tenant, kind, value string) string {
 
 // Joined gives the marks by which a tenant's orders are known to be the same customer's; empty where there is no usable address or number.
 func Joined(m *Master, tenant, email, phone, country string) (emailMark, phoneMark string) {
-	if plain, ok := contact.Email(email); ok {
+	if plain, ok := Email(email); ok {
 		emailMark = m.Mark(tenant, "email", plain)
 	}
-	if plain, ok := contact.Phone(phone, country); ok {
+	if plain, ok := Phone(phone, country); ok {
 		phoneMark = m.Mark(tenant, "phone", plain)
 	}
 	return emailMark, phoneMark

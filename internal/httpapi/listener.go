@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ type ListenerConfig struct {
 }
 
 // Guarded is a listener that has so many connections open and no more, and on which a request has one meaning: see framing. One too
-// many is answered with 503 and closed. It is for plain HTTP/1.1: under TLS, only the counts are of use.
+// many is answered with 503 and closed. It is for HTTP/1.1, and goes around a TLS listener, not under it.
 func Guarded(l net.Listener, cfg ListenerConfig) net.Listener {
 	return &guardedListener{Listener: l, cfg: cfg, open: map[string]int{}}
 }
@@ -77,8 +78,13 @@ func (g *guardedListener) leave(address string) {
 	}
 }
 
-// refuse answers without reading the request, in what the connection's buffer holds for sure.
+// refuse answers without reading the request, in what the connection's buffer holds for sure. Under TLS it says nothing: a handshake
+// would have everybody else wait for this one.
 func refuse(conn net.Conn) {
+	if _, encrypted := conn.(*tls.Conn); encrypted {
+		_ = conn.Close()
+		return
+	}
 	const body = `{"type":"/problems/overloaded","title":"Too busy at the moment","status":503,"detail":"too many connections"}`
 	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
 	_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: "+ProblemType+"\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: "+

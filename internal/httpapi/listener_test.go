@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/tlstest"
 )
 
 // guarded serves what says how much of a body it read.
@@ -139,4 +141,47 @@ func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Reader.Read(p)
 	c.read += n
 	return n, err
+}
+
+// TestSilentConnectionsUnderTLSHoldUpNobody has one connection too many that does not even begin its handshake: it is closed without a
+// word, and those after it are served.
+func TestSilentConnectionsUnderTLSHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	cert, key := tlstest.New(t).Issue(t, "server")
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	require.NoError(t, err)
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	encrypted := tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}})
+	guarded := httpapi.Guarded(encrypted, httpapi.ListenerConfig{Most: 1})
+	accepted := make(chan net.Conn)
+	go func() {
+		defer close(accepted)
+		for {
+			conn, err := guarded.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- conn
+		}
+	}()
+	var dialer net.Dialer
+	dial := func() net.Conn {
+		conn, err := dialer.DialContext(t.Context(), "tcp", l.Addr().String())
+		require.NoError(t, err)
+		return conn
+	}
+	first := dial()
+	defer func() { _ = first.Close() }()
+	held := <-accepted
+	silent := dial()
+	defer func() { _ = silent.Close() }()
+	_, err = silent.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	require.NoError(t, held.Close())
+	next := dial()
+	defer func() { _ = next.Close() }()
+	require.NoError(t, (<-accepted).Close())
 }

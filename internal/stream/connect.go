@@ -2,9 +2,11 @@ package stream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"time"
 
@@ -55,7 +57,19 @@ func permanent(err error) bool {
 		}
 	}
 	_, malformed := errors.AsType[*url.Error](err)
-	return malformed
+	return malformed || distrusted(err)
+}
+
+// distrusted tells whether one side does not take the other's certificate, or wants TLS where the other speaks plain text.
+func distrusted(err error) bool {
+	if errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) {
+		return true
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" // a TLS alert: the server does not take our certificate
 }
 
 func defaultOptions(name string, log *slog.Logger) []nats.Option {

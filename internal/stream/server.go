@@ -5,6 +5,7 @@ package stream
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -65,6 +66,8 @@ type ServerConfig struct {
 	// SyncAlways flushes every write to disk before it is acknowledged. Without it the server flushes every two
 	// minutes, and a power cut takes what came in between; the relay refills that from the log.
 	SyncAlways bool
+	// TLS is what connections over the network are made by; in-process ones are not encrypted. Nil: plain text.
+	TLS *tls.Config
 	// Callout names who lets parties in. Nil: nobody but our own roles is.
 	Callout *Callout
 	// Log receives the server's own log. Nil means slog.Default.
@@ -174,6 +177,10 @@ func (s *Server) options() (*server.Options, error) {
 		// Streams of an earlier version say no number of consumers, and would have a thousand.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 	}
+	if s.cfg.TLS != nil {
+		options.TLS, options.TLSConfig, options.TLSTimeout = true, s.cfg.TLS, dialTimeout.Seconds()
+		options.TLSVerify = s.cfg.TLS.ClientAuth == tls.RequireAndVerifyClientCert
+	}
 	// The same text configures an outside server, so that what is tested with one holds for the other.
 	if err := options.ProcessConfigString(Accounts(s.cfg.User, string(hash), s.cfg.Callout)); err != nil {
 		return nil, fmt.Errorf("configure accounts: %w", err)
@@ -199,8 +206,12 @@ func awaitReady(inner *server.Server, log *serverLog) error {
 func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	scheme := "nats"
+	if s.cfg.TLS != nil {
+		scheme = "tls"
+	}
 	u := url.URL{
-		Scheme: "nats", User: url.UserPassword(s.cfg.User, s.cfg.Password),
+		Scheme: scheme, User: url.UserPassword(s.cfg.User, s.cfg.Password),
 		Host: net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.port)),
 	}
 	return u.String()

@@ -1,6 +1,4 @@
-// Package contact gives e-mail addresses and telephone numbers in one form of the many they may be written in, so that the same
-// customer is recognised.
-package contact
+package customerkeys
 
 import (
 	netmail "net/mail"
@@ -12,6 +10,8 @@ import (
 	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/orderstore/orderstore/internal/searchtext"
 )
 
 // The limits of RFC 5321, in bytes.
@@ -64,4 +64,31 @@ func Phone(raw, country string) (string, bool) {
 		return "", false
 	}
 	return phonenumbers.Format(number, phonenumbers.E164), true
+}
+
+// PlainEmail is Email, and what cannot be an address in one form all the same.
+func PlainEmail(raw string) string {
+	if plain, ok := Email(raw); ok {
+		return plain
+	}
+	return searchtext.Customer(raw)
+}
+
+// PlainPhone is Phone, and what cannot be a number in one form all the same.
+func PlainPhone(raw, country string) string {
+	if plain, ok := Phone(raw, country); ok {
+		return plain
+	}
+	return searchtext.Customer(raw)
+}
+
+// Found gives the marks by which an order is found by what is said of its customer, however that is written.
+func (m *Master) Found(tenant string, values ...string) []string {
+	var marks []string
+	for _, value := range values {
+		if folded := searchtext.Customer(value); folded != "" {
+			marks = append(marks, m.Mark(tenant, searchtext.KindCustomer, folded))
+		}
+	}
+	return marks
 }
