@@ -171,40 +171,6 @@ func headMoved(err error) bool {
 	return ok && pgErr.Code == codeHeadMoved || errors.Is(err, errMoved)
 }
 
-// isolate commits the commands of a refused round one by one, so that the one that the database refuses spoils no other.
-func (c *Committer) isolate(ctx context.Context, jobs []*job, cause error) {
-	if len(jobs) > 1 {
-		for _, j := range jobs {
-			c.commit(ctx, []*job{j})
-		}
-		return
-	}
-	if full := diskFull(cause); full {
-		cause = unavailable(cause)
-	}
-	deliver(jobs, failAll(jobs, fmt.Errorf("commit command: %w", cause)))
-}
-
-// diskFull recognises class 53, insufficient resources.
-func diskFull(err error) bool {
-	pgErr, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && len(pgErr.Code) == 5 && pgErr.Code[:2] == "53"
-}
-
-func failAll(jobs []*job, err error) []outcome {
-	outcomes := make([]outcome, len(jobs))
-	for i := range outcomes {
-		outcomes[i].err = err
-	}
-	return outcomes
-}
-
-func deliver(jobs []*job, outcomes []outcome) {
-	for i, j := range jobs {
-		j.done <- outcomes[i]
-	}
-}
-
 // attempt decides and stores a round once. Its error is the database's; commands that are refused have theirs in the outcomes.
 func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error) {
 	lock, err := c.lock(ctx)

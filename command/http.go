@@ -22,6 +22,11 @@ type Submitter interface {
 type Clients interface {
 	CreateClient(ctx context.Context, n auth.NewClient) (auth.Credentials, error)
 	DisableClient(ctx context.Context, id string) error
+	Settings
+}
+
+// Settings changes what a client has.
+type Settings interface {
 	RotateSecret(ctx context.Context, id string) (auth.Credentials, error)
 	SetLimits(ctx context.Context, id string, document []byte) error
 }

@@ -104,28 +104,9 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	if err != nil {
 		return fmt.Errorf("the auxiliary database does not answer (ORDERSTORE_POSTGRES_AUXILIARY): %w", err)
 	}
-	var orderLog *stream.Log
-	if cfg.PostgresWrite != "" {
-		p.write, err = postgres.Open(ctx, cfg.PostgresWrite, postgres.PoolConfig{
-			Name: "orderaux-log", MaxConns: logConns, Component: component, Login: login,
-		})
-		if err != nil {
-			return fmt.Errorf("the write database does not answer (ORDERSTORE_POSTGRES_WRITE): %w", err)
-		}
-		p.guard = postgres.NewGuard(postgres.GuardConfig{Pool: p.write, Logger: p.log})
-		if err := p.guard.Look(ctx); err != nil && !errors.Is(err, postgres.ErrUnsafeSettings) {
-			return err
-		}
-		orderLog = stream.NewLog(p.write).Behind(p.guard)
-		given, err := customerkeys.ReadMaster(cfg.MasterKey, cfg.MasterKeyFile)
-		if err != nil {
-			return err
-		}
-		master, err := customerkeys.Establish(ctx, p.write, given)
-		if err != nil {
-			return err
-		}
-		p.keys = customerkeys.New(customerkeys.Config{Pool: p.write, Master: master, Now: time.Now, Logger: p.log})
+	orderLog, err := p.openLog(ctx, cfg, login)
+	if err != nil {
+		return err
 	}
 	within, cancel := context.WithTimeout(ctx, brokerWithin)
 	defer cancel()
@@ -155,6 +136,34 @@ func (p *process) open(ctx context.Context, cfg config) error {
 	}
 	p.health, err = newHealthServer(ctx, cfg.Metrics, registry, p)
 	return err
+}
+
+// openLog opens what the systems need of the primary, where it is given: the log, and the keys of customers. Without, the log is nil.
+func (p *process) openLog(ctx context.Context, cfg config, login postgres.Login) (*stream.Log, error) {
+	if cfg.PostgresWrite == "" {
+		return nil, nil
+	}
+	var err error
+	p.write, err = postgres.Open(ctx, cfg.PostgresWrite, postgres.PoolConfig{
+		Name: "orderaux-log", MaxConns: logConns, Component: component, Login: login,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the write database does not answer (ORDERSTORE_POSTGRES_WRITE): %w", err)
+	}
+	p.guard = postgres.NewGuard(postgres.GuardConfig{Pool: p.write, Logger: p.log})
+	if err := p.guard.Look(ctx); err != nil && !errors.Is(err, postgres.ErrUnsafeSettings) {
+		return nil, err
+	}
+	given, err := customerkeys.ReadMaster(cfg.MasterKey, cfg.MasterKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	master, err := customerkeys.Establish(ctx, p.write, given)
+	if err != nil {
+		return nil, err
+	}
+	p.keys = customerkeys.New(customerkeys.Config{Pool: p.write, Master: master, Now: time.Now, Logger: p.log})
+	return stream.NewLog(p.write).Behind(p.guard), nil
 }
 
 func (p *process) close() {

@@ -1,0 +1,43 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// isolate commits the commands of a refused round one by one, so that the one that the database refuses spoils no other.
+func (c *Committer) isolate(ctx context.Context, jobs []*job, cause error) {
+	if len(jobs) > 1 {
+		for _, j := range jobs {
+			c.commit(ctx, []*job{j})
+		}
+		return
+	}
+	if full := diskFull(cause); full {
+		cause = unavailable(cause)
+	}
+	deliver(jobs, failAll(jobs, fmt.Errorf("commit command: %w", cause)))
+}
+
+// diskFull recognises class 53, insufficient resources.
+func diskFull(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && len(pgErr.Code) == 5 && pgErr.Code[:2] == "53"
+}
+
+func failAll(jobs []*job, err error) []outcome {
+	outcomes := make([]outcome, len(jobs))
+	for i := range outcomes {
+		outcomes[i].err = err
+	}
+	return outcomes
+}
+
+func deliver(jobs []*job, outcomes []outcome) {
+	for i, j := range jobs {
+		j.done <- outcomes[i]
+	}
+}
