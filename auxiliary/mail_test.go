@@ -123,6 +123,7 @@ func TestMailListsWhatCameBack(t *testing.T) {
 	back := broughtBack(order)
 	found := noticesIn([]events.Event{order, back})
 	require.Len(t, found, 2)
+	found[0].customer = found[0].placed.Customer
 	o := noticeOrderOf(&found[0])
 	m := parseMail(t, render(t, 2, noticeMailOf(&found[1], &o)))
 	assert.Equal(t, "We have what came back of your order "+o.ref, m.subject)

@@ -88,6 +88,10 @@ func (c *Client) batch(ctx context.Context, lines *batchLines, answer func(Batch
 			return lines.answered(n - 1)
 		}
 		if err != nil {
+			// An order that is no JSON ends the request, and whoever writes it may close the connection before the reader is told why.
+			if why := lines.broken.Load(); why != nil {
+				return *why
+			}
 			return fmt.Errorf("answer %d: %w", n, &cutAnswer{err})
 		}
 		if result.Line != n {
@@ -156,8 +160,9 @@ type batchLines struct {
 
 	// Not under mu, which is held while the orders' iterator waits.
 	sent     atomic.Int64
-	complete atomic.Bool // sent is final
-	begun    atomic.Bool // the store answers, so nothing more is kept
+	complete atomic.Bool           // sent is final
+	begun    atomic.Bool           // the store answers, so nothing more is kept
+	broken   atomic.Pointer[error] // err, once it is set: it changes no more
 }
 
 func newBatchLines(orders iter.Seq[OrderSubmission]) *batchLines {
@@ -216,6 +221,7 @@ func (l *batchLines) fill() error {
 	line, err := json.Marshal(order)
 	if err != nil {
 		l.err = &lasting{fmt.Errorf("encode order %s: %w", order.ExternalRef, err)}
+		l.broken.Store(&l.err)
 		return l.err
 	}
 	l.sent.Add(1)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -49,15 +50,33 @@ const (
 type program struct {
 	t    *testing.T
 	cmd  *exec.Cmd
-	out  *bytes.Buffer
+	out  *talk
 	done chan struct{} // closed when it has ended
 	err  error
+}
+
+// talk is what a program has said, which may be read while it says more.
+type talk struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (s *talk) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.Write(p)
+}
+
+func (s *talk) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.String()
 }
 
 // launch starts a program in a process group of its own.
 func launch(t *testing.T, env []string, name string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, out: &bytes.Buffer{}, done: make(chan struct{})}
+	p := &program{t: t, out: &talk{}, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(binaries, name), args...) //nolint:gosec // built by this test
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out

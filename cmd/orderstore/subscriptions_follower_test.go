@@ -31,7 +31,7 @@ func (f *follower) run() {
 func (f *follower) collect() {
 	f.t.Helper()
 	var run []client.Event
-	lines := bytes.SplitAfter(f.program.out.Bytes(), []byte("\n"))
+	lines := bytes.SplitAfter([]byte(f.program.out.String()), []byte("\n"))
 	for _, line := range lines[:len(lines)-1] {
 		var e client.Event
 		if assert.NoError(f.t, json.Unmarshal(line, &e), "%s: %s", f.transport.name, line) {

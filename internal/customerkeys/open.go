@@ -7,7 +7,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// A sealed customer begins so, in every document: strings of a document hold no quotes that are not escaped.
+// A sealed customer stands so in every document, with marks after it that may be missing: strings of a document hold no quotes that are
+// not escaped. Nothing else is taken for one.
 const (
 	opening  = `"customer":{"key":"`
 	between  = `","sealed":"`
@@ -31,19 +32,48 @@ func places(document []byte) []place {
 		}
 		from := at + i
 		at = from + len(opening)
-		rest := document[at:]
-		if len(rest) < idLength+len(between) || string(rest[idLength:idLength+len(between)]) != between {
-			continue
+		if p, ok := placeIn(document[at:]); ok {
+			p.from, p.to = from, at+p.to
+			all, at = append(all, p), p.to
 		}
-		key := string(rest[:idLength])
-		sealed, _, whole := bytes.Cut(rest[idLength+len(between):], []byte{'"'})
-		end := bytes.IndexByte(rest, '}')
-		if _, err := uuid.Parse(key); err != nil || !whole || end < 0 {
-			continue
-		}
-		all = append(all, place{from: from, to: at + end + 1, key: key, sealed: string(sealed)})
-		at += end + 1
 	}
+}
+
+// placeIn reads what follows the opening of a sealed customer.
+func placeIn(rest []byte) (place, bool) {
+	if len(rest) < idLength+len(between) || string(rest[idLength:idLength+len(between)]) != between {
+		return place{}, false
+	}
+	p := place{key: string(rest[:idLength])}
+	if _, err := uuid.Parse(p.key); err != nil {
+		return place{}, false
+	}
+	at := idLength + len(between)
+	n := plainLength(rest[at:])
+	p.sealed = string(rest[at : at+n])
+	at += n
+	for _, mark := range []string{`","found":"`, `","joined":"`} {
+		if bytes.HasPrefix(rest[at:], []byte(mark)) {
+			at += len(mark)
+			at += plainLength(rest[at:])
+		}
+	}
+	if !bytes.HasPrefix(rest[at:], []byte(`"}`)) {
+		return place{}, false
+	}
+	p.to = at + len(`"}`)
+	return p, true
+}
+
+// plainLength is how far the characters of base64url and dots go.
+func plainLength(text []byte) int {
+	n := bytes.IndexFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	})
+	if n < 0 {
+		return len(text)
+	}
+	return n
 }
 
 // Opened says what became of the customers of a document.
