@@ -2,6 +2,7 @@ package main
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,7 @@ func TestOrdersAreFoundByWhatTheyHaveNow(t *testing.T) {
 // TestFieldsAreThoseOfTheOrder compares the names that ?fields= takes with the members that the order document has.
 func TestFieldsAreThoseOfTheOrder(t *testing.T) {
 	t.Parallel()
+	sealedMembers := []string{"customer.key", "customer.sealed", "customer.found", "customer.joined"} // as stored, never in an answer
 	var walk func(of reflect.Type, prefix string)
 	walk = func(of reflect.Type, prefix string) {
 		for of.Kind() == reflect.Pointer || of.Kind() == reflect.Slice {
@@ -98,7 +100,7 @@ func TestFieldsAreThoseOfTheOrder(t *testing.T) {
 			if name == "" || name == "-" {
 				continue
 			}
-			require.True(t, query.KnownField(prefix+name), prefix+name)
+			require.Equal(t, !slices.Contains(sealedMembers, prefix+name), query.KnownField(prefix+name), prefix+name)
 			walk(field.Type, prefix+name+".")
 		}
 	}
