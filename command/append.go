@@ -3,6 +3,8 @@ package command
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +19,7 @@ const (
 	copyOrders   = `orders (id, tenant, channel, external_ref, content_hash, status, version, position, open_quantities, state, customer_key)`
 	copyTasks    = `tasks (id, order_id, provider)`
 	copyResults  = `results (provider, result_id, task_id, content_hash)`
+	requireKeys  = `SELECT require_customer_keys($1::text[]::uuid[])`
 	updateOrders = `
 UPDATE orders o SET status = s, version = v, position = p, open_quantities = q::bigint[], kept_quantities = k::bigint[], state = d, customer_key = nullif(c, '')::uuid
 FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bytea[], $8::text[]) AS u (i, s, v, p, q, k, d, c)
@@ -53,6 +56,9 @@ func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) e
 	}
 	for _, e := range r.entries {
 		bulk.Query(upsertRegistry, e.Kind, e.ID, e.Position, e.Document)
+	}
+	if len(r.sealedUnder) > 0 {
+		bulk.Query(requireKeys, slices.Collect(maps.Keys(r.sealedUnder)))
 	}
 	if len(r.destroyed) > 0 {
 		bulk.Query(destroyKeys, r.destroyed, r.at)

@@ -25,8 +25,10 @@ const (
 	lockedFor   = 64                     // rounds that hold the head's row from the start, after another node has moved it
 )
 
-// codeHeadMoved is raised by advance_log_head.
-const codeHeadMoved = "OS001"
+const (
+	codeHeadMoved = "OS001" // raised by advance_log_head
+	codeKeyGone   = "OS002" // raised by require_customer_keys
+)
 
 // Tip hears how far the log is.
 type Tip interface{ Advance(position int64) }

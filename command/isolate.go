@@ -16,10 +16,19 @@ func (c *Committer) isolate(ctx context.Context, jobs []*job, cause error) {
 		}
 		return
 	}
-	if full := diskFull(cause); full {
+	switch {
+	case diskFull(cause):
 		cause = unavailable(cause)
+	case keyGone(cause):
+		cause = fmt.Errorf("%w: %w", errErased, unavailable(cause))
 	}
 	deliver(jobs, failAll(jobs, fmt.Errorf("commit command: %w", cause)))
+}
+
+// keyGone recognises that a customer was sealed under a key that this node knew, and that the primary of now, promoted or restored, does not.
+func keyGone(err error) bool {
+	pgErr, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pgErr.Code == codeKeyGone
 }
 
 // diskFull recognises class 53, insufficient resources.

@@ -116,6 +116,7 @@ func (c *Committer) sealing(ctx context.Context, command Command, submit func(Co
 		if !errors.Is(err, errErased) {
 			return answer, err
 		}
+		c.seals.keys.Forget(customerKeyOf(sealed))
 		if err := c.seals.keys.Poll(ctx); err != nil {
 			return Answer{}, unavailable(err)
 		}

@@ -76,7 +76,9 @@ type round struct {
 	entries []entry
 	// destroyed are the customers' keys that this round destroys.
 	destroyed []string
-	loads     map[string]int64 // change of open tasks by provider
+	// sealedUnder are the keys that this round's customers are sealed under.
+	sealedUnder map[string]bool
+	loads       map[string]int64 // change of open tasks by provider
 	// circuits are those that this round changed, as they were before it.
 	circuits map[string]circuit
 	reports  map[string]loadReport // by provider
@@ -93,7 +95,7 @@ func newRound(from head, at time.Time, registry *Registry) *round {
 		orders: map[string]*orderState{}, byRef: map[orderRef]*orderState{}, byTask: map[string]*orderState{},
 		results: map[resultRef][sha256.Size]byte{}, answers: map[keyRef]storedAnswer{}, loads: map[string]int64{}, facts: map[factRef]fact{},
 		circuits: map[string]circuit{}, reports: map[string]loadReport{}, quotas: map[string]*quota{},
-		deadlines: map[string]deadline{},
+		deadlines: map[string]deadline{}, sealedUnder: map[string]bool{},
 	}
 }
 

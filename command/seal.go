@@ -121,6 +121,21 @@ func marks(m *customerkeys.Master, tenant string, c *events.Customer) (found, jo
 	return strings.Join(find, "."), strings.Join(join, ".")
 }
 
+// customerKeyOf is the key that a sealed command names.
+func customerKeyOf(sealed Command) string {
+	switch c := sealed.(type) {
+	case *PlaceOrder:
+		if c.Submission.Placed.Customer != nil {
+			return c.Submission.Placed.Customer.Key
+		}
+	case *AmendOrder:
+		if c.prepared != nil && c.prepared.to != nil {
+			return c.prepared.to.Key
+		}
+	}
+	return ""
+}
+
 // amendedCustomer is a customer as an amendment makes it, worked out before the round: a round reads no keys.
 type amendedCustomer struct {
 	from *events.Customer // what it was worked out from
@@ -178,9 +193,13 @@ func (c *AmendOrder) customerOf(have *events.Customer) (*events.Customer, error)
 	return c.prepared.to, nil
 }
 
-// living refuses what was sealed under a key that is destroyed.
+// living refuses what was sealed under a key that is destroyed. A key that is not even there any more fails the round.
 func (r *round) living(c *events.Customer) error {
-	if c == nil || c.Key == "" || !r.erased(c.Key) {
+	if c == nil || c.Key == "" {
+		return nil
+	}
+	if !r.erased(c.Key) {
+		r.sealedUnder[c.Key] = true
 		return nil
 	}
 	return fault.Wrap(errErased, fault.Unavailable, "the customer is being erased: send the order again")

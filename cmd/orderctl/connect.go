@@ -21,6 +21,7 @@ type connection struct {
 	url, id, secret string
 	data, as        string
 	nats            string // of the broker
+	certificates    certificates
 }
 
 func (c *connection) flags(f *pflag.FlagSet) {
@@ -28,6 +29,7 @@ func (c *connection) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.id, "client-id", "", "client id")
 	f.StringVar(&c.secret, "client-secret", "", "client secret")
 	f.StringVar(&c.data, "data", "", "folder of a development instance, which knows its address and credentials")
+	c.certificates.flags(f)
 	f.StringVar(&c.as, "as", "", "with --data: user, operator, provider or auxiliary (default: whom the command is for)")
 }
 
@@ -76,6 +78,9 @@ func (c *connection) resolve(usual string) (resolved, error) {
 	if r.config.BaseURL == "" {
 		return r, errors.New("which store? Give --data DIR, or --url with --client-id and --client-secret, or set ORDERSTORE_URL, " +
 			"ORDERSTORE_CLIENT_ID and ORDERSTORE_CLIENT_SECRET")
+	}
+	if err := c.certificates.apply(&r.config); err != nil {
+		return r, err
 	}
 	if r.config.ClientID == "" || r.config.ClientSecret == "" {
 		return r, errAsWhom

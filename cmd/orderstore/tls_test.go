@@ -47,6 +47,16 @@ func TestInstanceByCertificates(t *testing.T) {
 	_, err = user.SubmitOrder(t.Context(), sampleOrder("by-certificate"))
 	require.NoError(t, err)
 
+	listing := []string{"list", "--data", s.data, "--ca", ours.File, "--cert", mine, "--key", mineKey}
+	out, status := runCommand(t, "orderctl", listing...)
+	require.Zero(t, status, out)
+	require.Contains(t, out, "by-certificate")
+	out, status = runCommand(t, "orderctl", listing[:5]...)
+	require.NotZero(t, status, "without a certificate: %s", out)
+	out, status = runCommand(t, "orderctl", listing[:7]...)
+	require.NotZero(t, status)
+	require.Contains(t, out, "--cert and --key go together")
+
 	ask := func(url string, cfg *tls.Config) (int, error) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/healthz", nil)
 		require.NoError(t, err)
@@ -59,7 +69,7 @@ func TestInstanceByCertificates(t *testing.T) {
 	}
 	_, err = ask(s.at.HTTP, trusting)
 	require.ErrorContains(t, err, "certificate required")
-	status, err := ask("http://"+strings.TrimPrefix(s.at.HTTP, "https://"), nil)
+	status, err = ask("http://"+strings.TrimPrefix(s.at.HTTP, "https://"), nil)
 	if err == nil { // otherwise the connection was cut
 		require.Equal(t, http.StatusBadRequest, status)
 	}
@@ -70,7 +80,7 @@ func TestInstanceByCertificates(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
-	out, err := verify("ORDERSTORE_NATS_TLS_CA="+ours.File, "ORDERSTORE_NATS_TLS_CERT="+mine, "ORDERSTORE_NATS_TLS_KEY="+mineKey)
+	out, err = verify("ORDERSTORE_NATS_TLS_CA="+ours.File, "ORDERSTORE_NATS_TLS_CERT="+mine, "ORDERSTORE_NATS_TLS_KEY="+mineKey)
 	require.NoError(t, err, out)
 	out, err = verify("ORDERSTORE_NATS_TLS_CA=" + ours.File)
 	require.Error(t, err)

@@ -50,8 +50,39 @@ func notInAddress(r rune) bool {
 
 // Email gives an address in one form of the many it may be written in: the domain in ASCII, letters folded.
 func Email(raw string) (string, bool) {
+	if common(raw) {
+		return raw, true
+	}
 	address, ok := Address(norm.NFC.String(raw))
 	return cases.Fold().String(address), ok
+}
+
+// common recognises most of the addresses that are in their one form already, which saves looking through the tables of Unicode.
+func common(raw string) bool {
+	local, domain, found := strings.Cut(raw, "@")
+	if !found || len(local) > maxLocalPart || len(raw) > maxAddress || strings.Contains(domain, "--") {
+		return false
+	}
+	for _, part := range [2]string{local, domain} {
+		before := byte('.')
+		for i := range len(part) {
+			c := part[i]
+			switch {
+			case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
+			case c == '.' || c == '-':
+				if before == '.' || before == '-' {
+					return false
+				}
+			default:
+				return false
+			}
+			before = c
+		}
+		if before == '.' || before == '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // Phone gives a number in E.164. Without a + it is read as one of the country, an ISO 3166 code, where that is known.

@@ -47,7 +47,7 @@ type Keys struct {
 	living   *lru.LRU[string, *Key] // by fingerprint
 	believed time.Time              // until when both are
 	polled   time.Time              // the database's time of the last look
-	forgets  int64                  // counts keys that were destroyed: who read before one does not keep it after
+	forgets  int64                  // counts when keys were dropped: who read before that does not keep what was read
 
 	wanted chan *wish
 }
@@ -126,7 +126,7 @@ func (k *Keys) Poll(ctx context.Context) error {
 	return nil
 }
 
-// Forget drops keys that were destroyed.
+// Forget drops keys that were destroyed, or that the primary no longer has.
 func (k *Keys) Forget(ids ...string) {
 	if k == nil || len(ids) == 0 {
 		return
@@ -135,14 +135,10 @@ func (k *Keys) Forget(ids ...string) {
 	defer k.mu.Unlock()
 	gone := map[string]bool{}
 	for _, id := range ids {
-		if k.byID.Remove(id) {
-			gone[id] = true
-			k.forgets++
-		}
+		gone[id] = true
+		k.byID.Remove(id)
 	}
-	if len(gone) == 0 {
-		return
-	}
+	k.forgets++
 	for _, fingerprint := range k.living.Keys() {
 		if key, ok := k.living.Peek(fingerprint); ok && gone[key.ID] {
 			k.living.Remove(fingerprint)
@@ -238,7 +234,7 @@ func (k *Keys) findOrMake(ctx context.Context, wishes []*wish) error {
 	defer cancel()
 	// In one order everywhere: two nodes that make the same keys would else wait for each other.
 	slices.SortFunc(wishes, func(a, b *wish) int { return bytes.Compare(a.fingerprint, b.fingerprint) })
-	seen := map[string]bool{}
+	seen, own := map[string]bool{}, map[string][]byte{}
 	var ids, tenants []string
 	var fingerprints, wrapped [][]byte
 	for _, w := range wishes {
@@ -249,13 +245,14 @@ func (k *Keys) findOrMake(ctx context.Context, wishes []*wish) error {
 		secret := make([]byte, keyLength)
 		_, _ = rand.Read(secret) // never fails: the program ends instead
 		id := uuid.Must(uuid.NewV7()).String()
+		own[id] = secret
 		ids, tenants = append(ids, id), append(tenants, w.tenant)
 		fingerprints, wrapped = append(fingerprints, w.fingerprint), append(wrapped, k.cfg.Master.wrapped(secret, w.tenant, id))
 	}
 	found, before := map[string]*Key{}, k.forgotten()
 	batch := &pgx.Batch{}
 	batch.Queue(insertKeys, ids, tenants, fingerprints, wrapped)
-	batch.Queue(selectLiving, tenants, fingerprints).Query(func(rows pgx.Rows) error { return k.take(rows, found) })
+	batch.Queue(selectLiving, tenants, fingerprints).Query(func(rows pgx.Rows) error { return k.take(rows, found, own) })
 	if err := k.cfg.Pool.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("make customer keys: %w", err)
 	}
@@ -266,12 +263,18 @@ func (k *Keys) findOrMake(ctx context.Context, wishes []*wish) error {
 	return nil
 }
 
-// take reads keys by their fingerprints.
-func (k *Keys) take(rows pgx.Rows, into map[string]*Key) error {
+// take reads keys by their fingerprints. Those whose secrets are at hand are not unwrapped.
+func (k *Keys) take(rows pgx.Rows, into map[string]*Key, own map[string][]byte) error {
 	var id, tenant string
 	var fingerprint, wrapped []byte
 	_, err := pgx.ForEachRow(rows, []any{&fingerprint, &id, &tenant, &wrapped}, func() error {
-		key, err := k.cfg.Master.unwrap(wrapped, tenant, id)
+		var key *Key
+		var err error
+		if secret, ours := own[id]; ours {
+			key, err = newKey(secret, tenant, id)
+		} else {
+			key, err = k.cfg.Master.unwrap(wrapped, tenant, id)
+		}
 		if err != nil {
 			return err
 		}
@@ -321,7 +324,7 @@ func (k *Keys) fetch(ctx context.Context, ids []string) (map[string]*Key, error)
 	before, found := k.forgotten(), map[string]*Key{}
 	rows, err := k.cfg.Pool.Query(ctx, selectKeys, missing)
 	if err == nil {
-		err = k.take(rows, found)
+		err = k.take(rows, found, nil)
 	}
 	if err != nil {
 		return all, fmt.Errorf("read customer keys: %w", err)

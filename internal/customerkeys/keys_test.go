@@ -13,6 +13,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/cases"
+	"pgregory.net/rapid"
 
 	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/pgtest"
@@ -156,5 +158,27 @@ func FuzzOpen(f *testing.F) {
 		if valid {
 			require.True(t, json.Valid(opened), "%s", opened)
 		}
+	})
+}
+
+// TestEmailHasOneForm: what needs no look into Unicode's tables comes to the same as what does.
+func TestEmailHasOneForm(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]string{
+		"ann@example.com": "ann@example.com", " Ann@EXAMPLE.com ": "ann@example.com", "a.b-c@x-y.example": "a.b-c@x-y.example", "ann@münchen.example": "ann@xn--mnchen-3ya.example",
+		"a..b@example.com": "", "a@-x.example": "", "a@b@c": "", "@x": "", "a@": "", "a@ab--c.example": "", "a.@x": "",
+	} {
+		got, ok := customerkeys.Email(raw)
+		require.Equal(t, want != "", ok, raw)
+		if ok {
+			require.Equal(t, want, got, raw)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		raw := rapid.StringMatching(`[a-z0-9.-]{0,8}@[a-z0-9.-]{0,9}|[aB1.@-]{0,12}`).Draw(t, "address")
+		address, ok := customerkeys.Address(raw)
+		got, gotOK := customerkeys.Email(raw)
+		require.Equal(t, ok, gotOK, raw)
+		require.Equal(t, cases.Fold().String(address), got, raw)
 	})
 }

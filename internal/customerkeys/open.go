@@ -67,13 +67,12 @@ func placeIn(rest []byte) (place, bool) {
 
 // plainLength is how far the characters of base64url and dots go.
 func plainLength(text []byte) int {
-	n := bytes.IndexFunc(text, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
-	})
-	if n < 0 {
-		return len(text)
+	for i, c := range text {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
+			return i
+		}
 	}
-	return n
+	return len(text)
 }
 
 // Opened says what became of the customers of a document.

@@ -14,6 +14,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 )
 
 const (
@@ -28,6 +30,7 @@ var errSealed = errors.New("not sealed under this key")
 type Master struct {
 	wrap  cipher.AEAD
 	marks []byte
+	macs  sync.Pool // of hash.Hash under marks: setting one up costs more than what is hashed
 }
 
 // NewMaster takes a master key of 32 bytes.
@@ -39,7 +42,9 @@ func NewMaster(secret []byte) (*Master, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Master{wrap: wrap, marks: derive(secret, "orderstore marks of customers")}, nil
+	m := &Master{wrap: wrap, marks: derive(secret, "orderstore marks of customers")}
+	m.macs.New = func() any { return hmac.New(sha256.New, m.marks) }
+	return m, nil
 }
 
 // derive makes a key of its own for each purpose.
@@ -63,12 +68,23 @@ func aead(key []byte) (cipher.AEAD, error) {
 
 // hash is a keyed hash of several parts.
 func (m *Master) hash(parts ...string) []byte {
-	h := hmac.New(sha256.New, m.marks)
+	text := make([]byte, 0, 256)
 	for _, part := range parts {
-		h.Write([]byte(part))
-		h.Write([]byte{0})
+		text = append(append(text, part...), 0)
 	}
-	return h.Sum(nil)
+	return m.mac(text, make([]byte, 0, sha256.Size))
+}
+
+// mac appends the HMAC-SHA-256 of a text.
+func (m *Master) mac(text, to []byte) []byte {
+	h, ok := m.macs.Get().(hash.Hash)
+	if !ok {
+		panic("customer keys: a pool of hashes has something else")
+	}
+	defer m.macs.Put(h)
+	h.Reset()
+	h.Write(text)
+	return h.Sum(to)
 }
 
 // Mark is what a value of a tenant's customer is found by. Nobody without the master key can tell which value it is of.
@@ -89,11 +105,8 @@ func Joined(m *Master, tenant, email, phone, country string) (emailMark, phoneMa
 
 // Keyed hashes what may be guessed, so that guesses cannot be tried without the master key.
 func (m *Master) Keyed(sum [sha256.Size]byte) [sha256.Size]byte {
-	h := hmac.New(sha256.New, m.marks)
-	h.Write([]byte("sum"))
-	h.Write(sum[:])
 	var keyed [sha256.Size]byte
-	h.Sum(keyed[:0])
+	m.mac(append([]byte("sum"), sum[:]...), keyed[:0])
 	return keyed
 }
 
@@ -144,6 +157,10 @@ func (m *Master) unwrap(wrapped []byte, tenant, id string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("customer key %s was wrapped by another master key: %w", id, errSealed)
 	}
+	return newKey(secret, tenant, id)
+}
+
+func newKey(secret []byte, tenant, id string) (*Key, error) {
 	seal, err := aead(secret)
 	if err != nil {
 		return nil, err

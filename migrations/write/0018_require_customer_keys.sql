@@ -1,0 +1,16 @@
+-- +goose Up
+
+-- Fails where one of the keys is not there: what is sealed under it could never be read. A key that was destroyed is there.
+-- +goose StatementBegin
+CREATE FUNCTION require_customer_keys(in_ids uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(*) FROM customer_keys WHERE id = ANY (in_ids)) < cardinality(in_ids) THEN
+        RAISE EXCEPTION 'a customer key is no longer in the primary' USING ERRCODE = 'OS002';
+    END IF;
+END
+$$;
+-- +goose StatementEnd
+
+-- +goose Down
+DROP FUNCTION require_customer_keys;
