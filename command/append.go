@@ -58,6 +58,9 @@ func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) e
 		bulk.Query(upsertRegistry, e.Kind, e.ID, e.Position, e.Document)
 	}
 	if len(r.sealedUnder) > 0 {
+		if sql, args := s.keys.Storing(maps.Keys(r.sealedUnder)); sql != "" {
+			bulk.Query(sql, args...)
+		}
 		bulk.Query(requireKeys, slices.Collect(maps.Keys(r.sealedUnder)))
 	}
 	if len(r.destroyed) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -88,7 +89,7 @@ func NewCommitter(cfg Config) *Committer {
 		cfg.Gate = open{}
 	}
 	return &Committer{
-		store: &store{pool: cfg.Pool, cell: events.DefaultCell, now: cfg.Now}, seals: seals{cfg.Keys}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
+		store: &store{pool: cfg.Pool, cell: events.DefaultCell, now: cfg.Now, keys: cfg.Keys}, seals: seals{cfg.Keys}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
 		cache: newCache(), gate: cfg.Gate, queue: newQueue(time.Now), changed: make(chan struct{}, 1), registry: newRegistry(),
 		others: newOthers(), ahead: cfg.Ahead,
 	}
@@ -354,6 +355,7 @@ func (c *Committer) adopt(ctx context.Context, r *round, p *plan) {
 	c.checked = max(c.checked-1, 0)
 	c.cache.take(r)
 	c.days.settled(r)
+	c.seals.keys.Stored(maps.Keys(r.sealedUnder))
 	c.seals.keys.Forget(r.destroyed...)
 	for _, e := range r.entries {
 		if err := c.registry.put(e); err != nil {

@@ -42,17 +42,23 @@ func (s seals) placing(ctx context.Context, c *PlaceOrder) (Command, error) {
 		return &with, nil
 	}
 	var err error
-	sub.Placed.Customer, err = s.customer(ctx, sub.Tenant, sub.Placed.Channel, sub.Placed.ExternalRef, sub.Placed.Customer)
+	sub.Placed.Customer, err = s.customer(sub.Tenant, sub.Placed.Customer, func() (*customerkeys.Key, error) {
+		if kind, value := identity(sub.Placed.Customer); kind != "" {
+			return s.keys.Of(ctx, sub.Tenant, s.keys.Fingerprint(sub.Tenant, kind, value))
+		}
+		return s.keys.Own(sub.Tenant, s.ownFingerprint(sub.Tenant, sub.Placed.Channel, sub.Placed.ExternalRef))
+	})
 	return &with, err
 }
 
-// customer seals what is known of a customer. Who gave neither address nor number is known by the order alone.
-func (s seals) customer(ctx context.Context, tenant, channel, ref string, c *events.Customer) (*events.Customer, error) {
-	kind, value := identity(c)
-	if kind == "" {
-		kind, value = "order", channel+"\x00"+ref
-	}
-	key, err := s.keys.Of(ctx, tenant, s.keys.Fingerprint(tenant, kind, value))
+// ownFingerprint is of a customer who gave neither address nor number, and is known by the order alone.
+func (s seals) ownFingerprint(tenant, channel, ref string) []byte {
+	return s.keys.Fingerprint(tenant, "order", channel+"\x00"+ref)
+}
+
+// customer seals what is known of a customer under the key that keyOf gives.
+func (s seals) customer(tenant string, c *events.Customer, keyOf func() (*customerkeys.Key, error)) (*events.Customer, error) {
+	key, err := keyOf()
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("seal customer: %w", err))
 	}
@@ -172,7 +178,12 @@ func (s seals) amending(ctx context.Context, c *AmendOrder, store *store) (Comma
 	case is == nil:
 		prepared.to = nil
 	default:
-		prepared.to, err = s.customer(ctx, o.Tenant, o.Channel, o.ExternalRef, is)
+		prepared.to, err = s.customer(o.Tenant, is, func() (*customerkeys.Key, error) {
+			if kind, value := identity(is); kind != "" {
+				return s.keys.Of(ctx, o.Tenant, s.keys.Fingerprint(o.Tenant, kind, value))
+			}
+			return s.keys.Of(ctx, o.Tenant, s.ownFingerprint(o.Tenant, o.Channel, o.ExternalRef))
+		})
 		if err != nil {
 			return nil, err
 		}

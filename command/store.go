@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/customerkeys"
 )
 
 // head is the end of the log.
@@ -23,6 +24,7 @@ type store struct {
 	pool *pgxpool.Pool
 	cell int16
 	now  func() time.Time
+	keys *customerkeys.Keys // made here, and stored with what is sealed under them
 }
 
 const selectHead = `SELECT position, digest FROM log_head WHERE cell = $1`

@@ -1,30 +1,25 @@
 package customerkeys
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
-	cachedKeys   = 1 << 16          // of each kind
-	pollEvery    = 5 * time.Second  // between looks for destroyed keys
-	believedFor  = 30 * time.Second // after the last look that succeeded, keys in memory are used
-	pollOverlap  = time.Minute      // clocks of transactions that end late
-	fetchWithin  = 2 * time.Second  // an answer waits no longer for keys
-	makeWithin   = 5 * time.Second  // a submission waits no longer for its key
-	madeTogether = 512              // keys in one statement
+	cachedKeys     = 1 << 16          // of each kind
+	pollEvery      = 5 * time.Second  // between looks for destroyed keys
+	believedFor    = 30 * time.Second // after the last look that succeeded, keys in memory are used
+	pollOverlap    = time.Minute      // clocks of transactions that end late
+	fetchWithin    = 2 * time.Second  // an answer waits no longer for keys
+	seekWithin     = 5 * time.Second  // a submission waits no longer for its key
+	soughtTogether = 512              // keys in one statement
 )
 
 // Config is what Keys works with.
@@ -45,9 +40,10 @@ type Keys struct {
 	mu       sync.Mutex
 	byID     *lru.LRU[string, *Key]
 	living   *lru.LRU[string, *Key] // by fingerprint
-	believed time.Time              // until when both are
-	polled   time.Time              // the database's time of the last look
-	forgets  int64                  // counts when keys were dropped: who read before that does not keep what was read
+	made     made
+	believed time.Time // until when both are
+	polled   time.Time // the database's time of the last look
+	forgets  int64     // counts when keys were dropped: who read before that does not keep what was read
 
 	wanted chan *wish
 }
@@ -63,15 +59,7 @@ type wish struct {
 
 // New makes the keys of an installation. Nothing in memory is used before Run has looked once.
 func New(cfg Config) *Keys {
-	byID, err := lru.NewLRU[string, *Key](cachedKeys, nil)
-	if err != nil {
-		panic("customer keys: " + err.Error()) // a size that is not positive
-	}
-	living, err := lru.NewLRU[string, *Key](cachedKeys, nil)
-	if err != nil {
-		panic("customer keys: " + err.Error())
-	}
-	return &Keys{cfg: cfg, byID: byID, living: living, wanted: make(chan *wish, 8*madeTogether)}
+	return &Keys{cfg: cfg, byID: newCache(nil), living: newCache(nil), made: newMade(), wanted: make(chan *wish, 8*soughtTogether)}
 }
 
 // Master gives what makes marks; nil where nothing is sealed.
@@ -85,11 +73,11 @@ func (k *Keys) Master() *Master {
 // Name names the worker.
 func (k *Keys) Name() string { return "customer keys" }
 
-// Run looks for destroyed keys and makes those that are wanted until ctx ends.
+// Run looks for destroyed keys and for those that are wanted until ctx ends.
 func (k *Keys) Run(ctx context.Context) error {
 	var working sync.WaitGroup
 	defer working.Wait()
-	working.Go(func() { k.makeAll(ctx) })
+	working.Go(func() { k.seekAll(ctx) })
 	ticker := time.NewTicker(pollEvery)
 	defer ticker.Stop()
 	for {
@@ -137,6 +125,9 @@ func (k *Keys) Forget(ids ...string) {
 	for _, id := range ids {
 		gone[id] = true
 		k.byID.Remove(id)
+		if key := k.made.byID[id]; key != nil {
+			k.made.byFingerprint.Remove(string(key.unstored.fingerprint))
+		}
 	}
 	k.forgets++
 	for _, fingerprint := range k.living.Keys() {
@@ -163,12 +154,12 @@ func (k *Keys) Fingerprint(tenant, kind, value string) []byte {
 	return k.cfg.Master.hash("customer", tenant, kind, value)
 }
 
-// Of gives the key of a customer, and makes it where there is none. It is in the primary when Of returns.
+// Of gives the key of a customer, and makes it where there is none: see Storing.
 func (k *Keys) Of(ctx context.Context, tenant string, fingerprint []byte) (*Key, error) {
 	if key := k.kept(k.living, string(fingerprint)); key != nil {
 		return key, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, makeWithin)
+	ctx, cancel := context.WithTimeout(ctx, seekWithin)
 	defer cancel()
 	w := &wish{tenant: tenant, fingerprint: fingerprint, done: make(chan struct{})}
 	select {
@@ -184,8 +175,8 @@ func (k *Keys) Of(ctx context.Context, tenant string, fingerprint []byte) (*Key,
 	}
 }
 
-// makeAll makes what is wanted: all that came while the last statement was under way go into one.
-func (k *Keys) makeAll(ctx context.Context) {
+// seekAll looks for what is wanted: all that came while the last statement was under way go into one.
+func (k *Keys) seekAll(ctx context.Context) {
 	for {
 		var wishes []*wish
 		select {
@@ -194,7 +185,7 @@ func (k *Keys) makeAll(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for more := true; more && len(wishes) < madeTogether; {
+		for more := true; more && len(wishes) < soughtTogether; {
 			select {
 			case w := <-k.wanted:
 				wishes = append(wishes, w)
@@ -202,12 +193,11 @@ func (k *Keys) makeAll(ctx context.Context) {
 				more = false
 			}
 		}
-		err := k.findOrMake(ctx, wishes)
+		found, err := k.seek(ctx, wishes)
 		for _, w := range wishes {
-			if w.key == nil {
-				w.err = err
-				if err == nil {
-					w.err = errors.New("a customer's key was destroyed as it was made")
+			if w.err = err; err == nil {
+				if w.key = found[string(w.fingerprint)]; w.key == nil {
+					w.key, w.err = k.make(w.tenant, w.fingerprint)
 				}
 			}
 			close(w.done)
@@ -215,66 +205,37 @@ func (k *Keys) makeAll(ctx context.Context) {
 	}
 }
 
-const (
-	insertKeys = `
-INSERT INTO customer_keys (id, tenant, fingerprint, wrapped, created_at)
-SELECT u.id::uuid, u.tenant, u.fingerprint, u.wrapped, now()
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[]) AS u (id, tenant, fingerprint, wrapped)
-ON CONFLICT (tenant, fingerprint) WHERE destroyed_at IS NULL DO NOTHING`
-	selectLiving = `
+const selectLiving = `
 SELECT k.fingerprint, k.id::text, k.tenant, k.wrapped
 FROM unnest($1::text[], $2::bytea[]) AS u (tenant, fingerprint)
 JOIN customer_keys k ON k.tenant = u.tenant AND k.fingerprint = u.fingerprint AND k.destroyed_at IS NULL`
-)
 
-// findOrMake does so in one round trip. Of two nodes that make the same customer's key one wins, and the second statement, which has a
-// later snapshot, reads that one.
-func (k *Keys) findOrMake(ctx context.Context, wishes []*wish) error {
-	ctx, cancel := context.WithTimeout(ctx, makeWithin)
+// seek gives those that are in the primary, by fingerprint.
+func (k *Keys) seek(ctx context.Context, wishes []*wish) (map[string]*Key, error) {
+	ctx, cancel := context.WithTimeout(ctx, seekWithin)
 	defer cancel()
-	// In one order everywhere: two nodes that make the same keys would else wait for each other.
-	slices.SortFunc(wishes, func(a, b *wish) int { return bytes.Compare(a.fingerprint, b.fingerprint) })
-	seen, own := map[string]bool{}, map[string][]byte{}
-	var ids, tenants []string
-	var fingerprints, wrapped [][]byte
-	for _, w := range wishes {
-		if seen[string(w.fingerprint)] {
-			continue
-		}
-		seen[string(w.fingerprint)] = true
-		secret := make([]byte, keyLength)
-		_, _ = rand.Read(secret) // never fails: the program ends instead
-		id := uuid.Must(uuid.NewV7()).String()
-		own[id] = secret
-		ids, tenants = append(ids, id), append(tenants, w.tenant)
-		fingerprints, wrapped = append(fingerprints, w.fingerprint), append(wrapped, k.cfg.Master.wrapped(secret, w.tenant, id))
+	tenants, fingerprints := make([]string, len(wishes)), make([][]byte, len(wishes))
+	for i, w := range wishes {
+		tenants[i], fingerprints[i] = w.tenant, w.fingerprint
 	}
 	found, before := map[string]*Key{}, k.forgotten()
-	batch := &pgx.Batch{}
-	batch.Queue(insertKeys, ids, tenants, fingerprints, wrapped)
-	batch.Queue(selectLiving, tenants, fingerprints).Query(func(rows pgx.Rows) error { return k.take(rows, found, own) })
-	if err := k.cfg.Pool.SendBatch(ctx, batch).Close(); err != nil {
-		return fmt.Errorf("make customer keys: %w", err)
+	rows, err := k.cfg.Pool.Query(ctx, selectLiving, tenants, fingerprints)
+	if err == nil {
+		err = k.take(rows, found)
 	}
-	for _, w := range wishes {
-		w.key = found[string(w.fingerprint)]
+	if err != nil {
+		return nil, fmt.Errorf("read customer keys: %w", err)
 	}
 	k.keep(found, before)
-	return nil
+	return found, nil
 }
 
-// take reads keys by their fingerprints. Those whose secrets are at hand are not unwrapped.
-func (k *Keys) take(rows pgx.Rows, into map[string]*Key, own map[string][]byte) error {
+// take reads keys by their fingerprints.
+func (k *Keys) take(rows pgx.Rows, into map[string]*Key) error {
 	var id, tenant string
 	var fingerprint, wrapped []byte
 	_, err := pgx.ForEachRow(rows, []any{&fingerprint, &id, &tenant, &wrapped}, func() error {
-		var key *Key
-		var err error
-		if secret, ours := own[id]; ours {
-			key, err = newKey(secret, tenant, id)
-		} else {
-			key, err = k.cfg.Master.unwrap(wrapped, tenant, id)
-		}
+		key, err := k.cfg.Master.unwrap(wrapped, tenant, id)
 		if err != nil {
 			return err
 		}
@@ -324,7 +285,7 @@ func (k *Keys) fetch(ctx context.Context, ids []string) (map[string]*Key, error)
 	before, found := k.forgotten(), map[string]*Key{}
 	rows, err := k.cfg.Pool.Query(ctx, selectKeys, missing)
 	if err == nil {
-		err = k.take(rows, found, nil)
+		err = k.take(rows, found)
 	}
 	if err != nil {
 		return all, fmt.Errorf("read customer keys: %w", err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,12 +26,13 @@ import (
 type keeper struct {
 	*customerkeys.Keys
 	t     *testing.T
+	pool  *pgxpool.Pool
 	ahead atomic.Int64
 }
 
 func newKeeper(t *testing.T, pool *pgxpool.Pool) *keeper {
 	t.Helper()
-	k := &keeper{t: t}
+	k := &keeper{t: t, pool: pool}
 	k.Keys = customerkeys.New(customerkeys.Config{
 		Pool: pool, Master: master(t, 7), Logger: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return time.Now().Add(time.Duration(k.ahead.Load())) },
@@ -54,7 +56,23 @@ func (k *keeper) order(email string) (document []byte, key string) {
 	k.t.Helper()
 	made, err := k.Of(k.t.Context(), "demo", k.Fingerprint("demo", "email", email))
 	require.NoError(k.t, err)
+	require.NoError(k.t, k.store(made.ID))
 	return fmt.Appendf(nil, `{"id":"1","customer":{"key":%q,"sealed":%q,"found":"x"},"total":5}`, made.ID, made.Seal([]byte(`{"email":"`+email+`"}`))), made.ID
+}
+
+// store does what a transaction does that stores something sealed under a key.
+func (k *keeper) store(key string) error {
+	if statement, args := k.Storing(slices.Values([]string{key})); statement != "" {
+		if _, err := k.pool.Exec(k.t.Context(), statement, args...); err != nil {
+			return err
+		}
+	}
+	if _, err := k.pool.Exec(k.t.Context(), `SELECT require_customer_keys($1::text[]::uuid[])`, []string{key}); err != nil {
+		k.Forget(key)
+		return err
+	}
+	k.Stored(slices.Values([]string{key}))
+	return nil
 }
 
 func (k *keeper) opens(document []byte, became customerkeys.Opened, want string) {
@@ -71,13 +89,19 @@ func TestOneCustomerHasOneKey(t *testing.T) {
 	nodes := []*keeper{newKeeper(t, pool), newKeeper(t, pool)}
 	var asking sync.WaitGroup
 	var made sync.Map
+	var stored atomic.Int64
 	for _, node := range nodes {
 		node.run()
 		for i := range 100 {
 			asking.Go(func() {
-				key, err := node.Of(t.Context(), "demo", node.Fingerprint("demo", "email", fmt.Sprint(i%10)))
-				if assert.NoError(t, err) {
+				for range 2 { // of two that make it at the same time, the second finds the first one's
+					key, err := node.Of(t.Context(), "demo", node.Fingerprint("demo", "email", fmt.Sprint(i%10)))
+					if !assert.NoError(t, err) || node.store(key.ID) != nil {
+						continue
+					}
 					made.Store(key.ID, true)
+					stored.Add(1)
+					return
 				}
 			})
 		}
@@ -86,6 +110,7 @@ func TestOneCustomerHasOneKey(t *testing.T) {
 	n := 0
 	made.Range(func(any, any) bool { n++; return true })
 	require.Equal(t, 10, n)
+	require.EqualValues(t, 200, stored.Load())
 }
 
 // A destroyed key opens nothing, at the next look of every process; a later order of the same customer has another.

@@ -112,9 +112,10 @@ func (m *Master) Keyed(sum [sha256.Size]byte) [sha256.Size]byte {
 
 // Key is one customer's.
 type Key struct {
-	ID     string
-	tenant string
-	seal   cipher.AEAD
+	ID       string
+	tenant   string
+	seal     cipher.AEAD
+	unstored *unstored // what was made here; nil: it was read
 }
 
 // Seal encrypts what is known of the customer. Each time it comes out differently.
