@@ -12,5 +12,11 @@ END
 $$;
 -- +goose StatementEnd
 
+-- The tenant is in the fingerprint already.
+DROP INDEX customer_keys_living;
+CREATE UNIQUE INDEX customer_keys_living ON customer_keys (fingerprint) WHERE destroyed_at IS NULL;
+
 -- +goose Down
+DROP INDEX customer_keys_living;
+CREATE UNIQUE INDEX customer_keys_living ON customer_keys (tenant, fingerprint) WHERE destroyed_at IS NULL;
 DROP FUNCTION require_customer_keys;
