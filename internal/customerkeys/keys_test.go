@@ -96,7 +96,10 @@ func TestOneCustomerHasOneKey(t *testing.T) {
 			asking.Go(func() {
 				for range 2 { // of two that make it at the same time, the second finds the first one's
 					key, err := node.Of(t.Context(), "demo", node.Fingerprint("demo", "email", fmt.Sprint(i%10)))
-					assert.NoError(t, err)
+					if err != nil {
+						t.Error(err)
+						return
+					}
 					if node.store(key.ID) == nil {
 						made.Store(key.ID, true)
 						stored.Add(1)
