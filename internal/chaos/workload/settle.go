@@ -1,0 +1,109 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/orderstore/orderstore/client"
+)
+
+// selectAddressed counts what each party has to hear: a provider what is addressed to it, a tenant's feed all of its tenant.
+const selectAddressed = `
+SELECT split_part(subject, '.', 2), split_part(subject, '.', 4), count(*)
+FROM order_events WHERE position > $1 GROUP BY 1, 2`
+
+// addressed is how many events each party has to have heard by now.
+func (l *Load) addressed(ctx context.Context) (map[string]int, error) {
+	conn, err := pgx.Connect(ctx, l.cfg.At.Direct.Primary)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the log: %w", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	rows, err := conn.Query(ctx, selectAddressed, l.world.Start)
+	if err != nil {
+		return nil, fmt.Errorf("count events: %w", err)
+	}
+	all := map[string]int{}
+	var tenant, provider string
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&tenant, &provider, &n}, func() error {
+		all[tenant] += n
+		all[provider] += n
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count events: %w", err)
+	}
+	return all, nil
+}
+
+// Settle waits, after StopUsers, until every party has heard all that is addressed to it and nothing more comes of that. The error, when ctx
+// ends before, names who has not.
+func (l *Load) Settle(ctx context.Context) error {
+	var behind error
+	for quiet := 0; quiet < 2; {
+		wanted, err := l.addressed(ctx)
+		if err == nil {
+			err = l.behind(wanted)
+		}
+		if err == nil {
+			quiet++
+		} else {
+			quiet, behind = 0, err
+		}
+		if !rest(ctx, 300*time.Millisecond) {
+			return errors.Join(behind, ctx.Err())
+		}
+	}
+	return l.log.Flush()
+}
+
+func (l *Load) behind(wanted map[string]int) error {
+	var errs []error
+	for _, p := range l.parties {
+		p.mu.Lock()
+		has := p.receipts.Len()
+		p.mu.Unlock()
+		if has < wanted[p.name] {
+			errs = append(errs, fmt.Errorf("%s has heard %d of %d events", p.name, has, wanted[p.name]))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// rewind forgets the last receipts and, where the store keeps the party's position, has it go back too.
+func (p *party) rewind(ctx context.Context, events int) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	forgotten, err := p.receipts.Forget(events)
+	if err != nil || forgotten == 0 {
+		return forgotten, err
+	}
+	if p.halted != nil {
+		p.halted()
+	}
+	at := max(p.start, p.receipts.Position())
+	if p.transport == client.TransportFeed || p.transport == client.TransportSSE {
+		return forgotten, nil
+	}
+	c, err := p.load.clientOf(p.who, p.load.cfg.At.Broadcast[0])
+	if err != nil {
+		return forgotten, err
+	}
+	for s, err := range c.ListSubscriptions(ctx) {
+		if err != nil {
+			return forgotten, fmt.Errorf("find subscription: %w", err)
+		}
+		if s.Transport != p.transport {
+			continue
+		}
+		if _, err := c.SeekSubscription(ctx, s.ID, client.From{Position: at}); err != nil {
+			return forgotten, fmt.Errorf("go back: %w", err)
+		}
+	}
+	return forgotten, nil
+}
