@@ -100,14 +100,15 @@ func AllReceipts(dir string) (map[string][]Receipt, error) {
 	return all, nil
 }
 
-// Forget drops the last receipts, as a party has that was restored from an older copy, and says how many. What came before them stays.
-func (r *Receipts) Forget(last int) (int, error) {
+// Forget drops the last receipts, as a party has that was restored from an older copy. It says how many, and which position was the lowest of
+// them: they need not have come in order.
+func (r *Receipts) Forget(last int) (forgotten int, lowest int64, err error) {
 	name := r.file.Name()
 	var kept []byte
 	var all [][]byte
-	err := Lines(name, func(line *json.RawMessage) { all = append(all, append([]byte(*line), '\n')) })
+	err = Lines(name, func(line *json.RawMessage) { all = append(all, append([]byte(*line), '\n')) })
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	left := max(0, len(all)-last)
 	r.at, r.seen = 0, map[int64]struct{}{}
@@ -115,20 +116,29 @@ func (r *Receipts) Forget(last int) (int, error) {
 		kept = append(kept, line...)
 		var had Receipt
 		if err := json.Unmarshal(line, &had); err != nil {
-			return 0, fmt.Errorf("decode receipt: %w", err)
+			return 0, 0, fmt.Errorf("decode receipt: %w", err)
 		}
 		r.at = max(r.at, had.Position)
 		r.seen[had.Position] = struct{}{}
 	}
+	for _, line := range all[left:] {
+		var had Receipt
+		if err := json.Unmarshal(line, &had); err != nil {
+			return 0, 0, fmt.Errorf("decode receipt: %w", err)
+		}
+		if lowest == 0 || had.Position < lowest {
+			lowest = had.Position
+		}
+	}
 	if err := os.WriteFile(name+".old", kept, 0o600); err != nil {
-		return 0, fmt.Errorf("write receipts: %w", err)
+		return 0, 0, fmt.Errorf("write receipts: %w", err)
 	}
 	if err := os.Rename(name+".old", name); err != nil {
-		return 0, fmt.Errorf("replace receipts: %w", err)
+		return 0, 0, fmt.Errorf("replace receipts: %w", err)
 	}
 	_ = r.file.Close() // of what was replaced
 	if r.file, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0o600); err != nil { //nolint:gosec // the run's own folder
-		return 0, fmt.Errorf("open receipts: %w", err)
+		return 0, 0, fmt.Errorf("open receipts: %w", err)
 	}
-	return len(all) - left, nil
+	return len(all) - left, lowest, nil
 }

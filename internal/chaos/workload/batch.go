@@ -33,7 +33,7 @@ func (u *user) batch(ctx context.Context) {
 	for i, op := range ops {
 		if op.Kind == history.Submit {
 			orders[i].id = op.Order
-			u.load.shared.put(orders[i], u.random)
+			u.submitted(&orders[i], op)
 		}
 	}
 }

@@ -114,15 +114,19 @@ func (p *party) receive(ctx context.Context, e *client.Event) error {
 			return err
 		}
 	}
-	_, err := p.receipts.Keep(&history.Receipt{
+	before, err := p.receipts.Keep(&history.Receipt{
 		Position: e.Position, ID: e.ID, Type: e.Type, Order: e.Subject, OrderVersion: e.OrderVersion, Tenant: e.Tenant, Provider: e.Provider,
 		Task: e.TaskID, At: p.load.log.Now(),
 		Digest: history.DigestOf(e.Position, e.Type, e.Subject, e.OrderVersion, e.Tenant, e.BusinessType, e.Provider, e.TaskID, e.Time.UTC().Format(time.RFC3339Nano)),
 	})
-	if err == nil {
-		p.load.received.Add(1)
+	if err != nil {
+		return err
 	}
-	return err
+	p.load.received.Add(1)
+	if !before && p.who.Provider != "" && e.Type == "task.offered" {
+		p.load.due.Add(-1)
+	}
+	return nil
 }
 
 // pulled is what a provider looks at of an order.

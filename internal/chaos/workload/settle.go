@@ -53,7 +53,10 @@ func (l *Load) Settle(ctx context.Context) error {
 		if err == nil {
 			quiet++
 		} else {
-			quiet, behind = 0, err
+			quiet = 0
+			if ctx.Err() == nil {
+				behind = err
+			}
 		}
 		if !rest(ctx, 300*time.Millisecond) {
 			return errors.Join(behind, ctx.Err())
@@ -79,14 +82,13 @@ func (l *Load) behind(wanted map[string]int) error {
 func (p *party) rewind(ctx context.Context, events int) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	forgotten, err := p.receipts.Forget(events)
+	forgotten, lowest, err := p.receipts.Forget(events)
 	if err != nil || forgotten == 0 {
 		return forgotten, err
 	}
-	if p.halted != nil {
+	if p.halted != nil && p.transport != client.TransportWebhook { // which is called, and has nothing to begin anew
 		p.halted()
 	}
-	at := max(p.start, p.receipts.Position())
 	if p.transport == client.TransportFeed || p.transport == client.TransportSSE {
 		return forgotten, nil
 	}
@@ -101,7 +103,7 @@ func (p *party) rewind(ctx context.Context, events int) (int, error) {
 		if s.Transport != p.transport {
 			continue
 		}
-		if _, err := c.SeekSubscription(ctx, s.ID, client.From{Position: at}); err != nil {
+		if _, err := c.SeekSubscription(ctx, s.ID, client.From{Position: lowest - 1}); err != nil {
 			return forgotten, fmt.Errorf("go back: %w", err)
 		}
 	}

@@ -27,6 +27,7 @@ type known struct {
 	key     string // Idempotency-Key; empty: it came in a batch
 	version int64  // as it was last answered
 	total   int64
+	tasks   int64 // that it is offered as
 }
 
 // pool is the orders that anybody may turn to, the newest of them.
@@ -99,6 +100,8 @@ func (u *user) run(ctx context.Context) {
 // turn is one call, of a kind by chance.
 func (u *user) turn(ctx context.Context) {
 	switch n := u.random.IntN(100); {
+	case n < 30 && u.load.due.Load() > mostDue:
+		u.list(ctx)
 	case n < 24:
 		u.submit(ctx)
 	case n < 30:
@@ -147,8 +150,9 @@ func (u *user) order(ref string) (known, client.OrderSubmission) {
 		Channel: channel, ExternalRef: ref, BusinessType: sharedWork, Currency: "EUR", Shipping: int64(u.random.IntN(1000)),
 		Lines: make([]client.LineSubmission, 1+u.random.IntN(3)),
 	}
+	tasks := int64(len(transports()))
 	if n := u.random.IntN(9); n < 8 {
-		s.BusinessType = businessType(transports()[n%4])
+		s.BusinessType, tasks = businessType(transports()[n%4]), 1
 	}
 	sum := s.Shipping
 	for i := range s.Lines {
@@ -159,7 +163,7 @@ func (u *user) order(ref string) (known, client.OrderSubmission) {
 		s.Customer = &client.Customer{Name: "Customer " + ref, Email: ref + "@example.com"}
 	}
 	body, _ := json.Marshal(s) // of plain values
-	return known{tenant: u.who.Tenant, ref: ref, body: body, mark: MarkOf(s.Lines, s.Shipping), total: sum}, s
+	return known{tenant: u.who.Tenant, ref: ref, body: body, mark: MarkOf(s.Lines, s.Shipping), total: sum, tasks: tasks}, s
 }
 
 func (u *user) newRef() string {
@@ -200,7 +204,15 @@ func (u *user) submit(ctx context.Context) {
 	op := k.op(history.Submit)
 	u.call(ctx, op, request{method: http.MethodPost, path: "/v1/orders", body: k.body, header: map[string]string{"Idempotency-Key": k.key}}, takeOrder(op))
 	k.id, k.version = op.Order, op.Version
-	u.load.shared.put(k, u.random)
+	u.submitted(&k, op)
+}
+
+// submitted keeps a new order for others to turn to.
+func (u *user) submitted(k *known, op *history.Op) {
+	if op.Outcome == history.OK {
+		u.load.due.Add(k.tasks)
+	}
+	u.load.shared.put(*k, u.random)
 }
 
 func (u *user) own(k *known) bool { return k.tenant == u.who.Tenant }

@@ -57,6 +57,7 @@ type Load struct {
 
 	clients  atomic.Int64 // numbers given to clients
 	received atomic.Int64
+	due      atomic.Int64 // tasks of acknowledged orders that their providers have not heard of
 
 	users   sync.WaitGroup
 	stop    context.CancelFunc // of users
@@ -97,6 +98,9 @@ func orElse[T int | time.Duration](v, otherwise T) T {
 	}
 	return v
 }
+
+// mostDue is how many tasks may be due before users leave off submitting and read instead, so that providers keep up.
+const mostDue = 1500
 
 // operator is the login by which all others are made.
 const operator = "operator"
