@@ -133,9 +133,9 @@ func record(t *testing.T) string {
 	return dir
 }
 
-func TestACleanRunHasNoViolations(t *testing.T) {
-	t.Parallel()
-	dir := record(t)
+// requireClean wants a run without violations that has done some of each.
+func requireClean(t *testing.T, dir string) {
+	t.Helper()
 	report, err := check.Offline(dir)
 	require.NoError(t, err)
 	require.Empty(t, report.Violations)

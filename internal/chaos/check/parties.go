@@ -9,7 +9,7 @@ import (
 func (l *ledger) checkParties(world *workload.World, receipts map[string][]history.Receipt) {
 	wanted := map[string][]int64{}
 	for i := range l.rows {
-		if at := int64(i) + 1; at > world.Start {
+		if at := int64(i) + 1; at > world.Start && (at <= world.Settled || world.Settled == 0) {
 			t := &l.rows[i]
 			wanted[t.tenant] = append(wanted[t.tenant], at)
 			wanted[t.provider] = append(wanted[t.provider], at)

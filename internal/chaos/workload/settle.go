@@ -13,40 +13,50 @@ import (
 
 // selectAddressed counts what each party has to hear: a provider what is addressed to it, a tenant's feed all of its tenant.
 const selectAddressed = `
-SELECT split_part(subject, '.', 2), split_part(subject, '.', 4), count(*)
+SELECT split_part(subject, '.', 2), split_part(subject, '.', 4), count(*), max(position)
 FROM order_events WHERE position > $1 GROUP BY 1, 2`
 
-// addressed is how many events each party has to have heard by now.
-func (l *Load) addressed(ctx context.Context) (map[string]int, error) {
+// addressed is how many events each party has to have heard by now, and the last of all.
+func (l *Load) addressed(ctx context.Context) (map[string]int, int64, error) {
 	conn, err := pgx.Connect(ctx, l.cfg.At.Direct.Primary)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the log: %w", err)
+		return nil, 0, fmt.Errorf("connect to the log: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	rows, err := conn.Query(ctx, selectAddressed, l.world.Start)
 	if err != nil {
-		return nil, fmt.Errorf("count events: %w", err)
+		return nil, 0, fmt.Errorf("count events: %w", err)
 	}
 	all := map[string]int{}
 	var tenant, provider string
 	var n int
-	_, err = pgx.ForEachRow(rows, []any{&tenant, &provider, &n}, func() error {
+	var last, upTo int64
+	_, err = pgx.ForEachRow(rows, []any{&tenant, &provider, &n, &last}, func() error {
+		upTo = max(upTo, last)
 		all[tenant] += n
 		all[provider] += n
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("count events: %w", err)
+		return nil, 0, fmt.Errorf("count events: %w", err)
 	}
-	return all, nil
+	return all, upTo, nil
 }
 
 // Settle waits, after StopUsers, until every party has heard all that is addressed to it and nothing more comes of that. The error, when ctx
-// ends before, names who has not.
+// ends before, names who has not. What the store itself tells of later is not asked for by the checker.
 func (l *Load) Settle(ctx context.Context) error {
+	err := l.settle(ctx)
+	return errors.Join(err, l.log.Flush(), l.keepWorld())
+}
+
+func (l *Load) settle(ctx context.Context) error {
 	var behind error
 	for quiet := 0; quiet < 2; {
-		wanted, err := l.addressed(ctx)
+		wanted, last, err := l.addressed(ctx)
+		if err == nil {
+			l.world.Settled = last
+		}
 		if err == nil {
 			err = l.behind(wanted)
 		}
@@ -62,7 +72,7 @@ func (l *Load) Settle(ctx context.Context) error {
 			return errors.Join(behind, ctx.Err())
 		}
 	}
-	return l.log.Flush()
+	return nil
 }
 
 func (l *Load) behind(wanted map[string]int) error {

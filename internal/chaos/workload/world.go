@@ -22,7 +22,8 @@ const worldFile = "parties.json"
 // world is who takes part in a run.
 type world struct {
 	Run     string        `json:"run"`   // begins every reference of this run
-	Start   int64         `json:"start"` // parties hear all after this position
+	Start   int64         `json:"start"`   // parties hear all after this position
+	Settled int64         `json:"settled"` // and were waited for until this one; 0: they were not
 	Tenants []chaos.Login `json:"tenants"`
 	// Providers are one on each transport, in the order of transports.
 	Providers []chaos.Login `json:"providers"`
@@ -41,7 +42,8 @@ type Member struct {
 // World is who takes part in a run, for the checker.
 type World struct {
 	Run     string
-	Start   int64
+	Start   int64 // parties hear all after this position
+	Settled int64 // and were waited for until this one; 0: they were not
 	Tenants []chaos.Login
 	System  string
 	Members []Member
@@ -57,7 +59,7 @@ func ReadWorld(dir string) (World, error) {
 	if err := json.Unmarshal(raw, &w); err != nil {
 		return World{}, fmt.Errorf("decode parties: %w", err)
 	}
-	out := World{Run: w.Run, Start: w.Start, Tenants: w.Tenants, System: w.System.System}
+	out := World{Run: w.Run, Start: w.Start, Settled: w.Settled, Tenants: w.Tenants, System: w.System.System}
 	for i, provider := range w.Providers {
 		out.Members = append(out.Members, Member{
 			Name: provider.Provider, Provider: provider.Provider, Ordered: transports()[i] == client.TransportFeed || transports()[i] == client.TransportSSE,
@@ -103,10 +105,16 @@ func (l *Load) Prepare(ctx context.Context) error {
 	if l.world, err = l.register(ctx); err != nil {
 		return err
 	}
-	if raw, err = json.MarshalIndent(l.world, "", "  "); err != nil {
+	return l.keepWorld()
+}
+
+// keepWorld writes down who takes part.
+func (l *Load) keepWorld() error {
+	raw, err := json.MarshalIndent(l.world, "", "  ")
+	if err != nil {
 		return fmt.Errorf("encode parties: %w", err)
 	}
-	if err := os.WriteFile(name, raw, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(l.cfg.Dir, worldFile), raw, 0o600); err != nil {
 		return fmt.Errorf("keep parties: %w", err)
 	}
 	return nil
