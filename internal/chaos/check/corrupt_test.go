@@ -120,7 +120,9 @@ func double(_ *testing.T, all []object) []object {
 
 // answered are acknowledged operations of a kind, with an HTTP status.
 func answered(kind string, status int64) func(object) bool {
-	return func(o object) bool { return o["k"] == kind && o["out"] == "ok" && number(o["code"]) == status && o["again"] == nil }
+	return func(o object) bool {
+		return o["k"] == kind && o["out"] == "ok" && number(o["code"]) == status && o["again"] == nil
+	}
 }
 
 // repeat appends a copy of an operation, as another one.

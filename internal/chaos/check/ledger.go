@@ -67,7 +67,7 @@ type story struct {
 
 // line is what is counted of an order's line.
 type line struct {
-	id, sku                                          string
+	id, sku                                           string
 	ordered, fulfilled, rejected, cancelled, returned int64
 }
 

@@ -136,7 +136,7 @@ func (r *Receipts) Forget(last int) (forgotten int, lowest int64, err error) {
 	if err := os.Rename(name+".old", name); err != nil {
 		return 0, 0, fmt.Errorf("replace receipts: %w", err)
 	}
-	_ = r.file.Close() // of what was replaced
+	_ = r.file.Close()                                                               // of what was replaced
 	if r.file, err = os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0o600); err != nil { //nolint:gosec // the run's own folder
 		return 0, 0, fmt.Errorf("open receipts: %w", err)
 	}

@@ -21,7 +21,7 @@ const worldFile = "parties.json"
 
 // world is who takes part in a run.
 type world struct {
-	Run     string        `json:"run"`   // begins every reference of this run
+	Run     string        `json:"run"`     // begins every reference of this run
 	Start   int64         `json:"start"`   // parties hear all after this position
 	Settled int64         `json:"settled"` // and were waited for until this one; 0: they were not
 	Tenants []chaos.Login `json:"tenants"`
