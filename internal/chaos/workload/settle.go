@@ -18,7 +18,7 @@ FROM order_events WHERE position > $1 GROUP BY 1, 2`
 
 // addressed is how many events each party has to have heard by now, and the last of all.
 func (l *Load) addressed(ctx context.Context) (map[string]int, int64, error) {
-	conn, err := pgx.Connect(ctx, l.cfg.At.Direct.Primary)
+	conn, err := pgx.Connect(ctx, *l.primary.Load())
 	if err != nil {
 		return nil, 0, fmt.Errorf("connect to the log: %w", err)
 	}

@@ -55,7 +55,8 @@ type Load struct {
 	parties []*party
 	hook    *hookEndpoint
 
-	clients  atomic.Int64 // numbers given to clients
+	primary  atomic.Pointer[string] // where the log is read
+	clients  atomic.Int64           // numbers given to clients
 	received atomic.Int64
 	due      atomic.Int64 // tasks of acknowledged orders that their providers have not heard of
 
@@ -88,6 +89,7 @@ func New(cfg Config) (*Load, error) {
 		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext,
 	}
 	l := &Load{cfg: cfg, log: log, http: &http.Client{Transport: transport}, shared: newPool(), pace: newPace(cfg.Rate)}
+	l.primary.Store(&cfg.At.Direct.Primary)
 	l.tokens = &tokens{http: l.http, at: cfg.At.Write, byClient: map[string]*token{}}
 	return l, nil
 }
@@ -176,6 +178,9 @@ func (l *Load) Counted() Counts {
 
 // SetRate changes how many requests a second all users make together; 0: as many as are answered.
 func (l *Load) SetRate(perSecond float64) { l.pace.set(perSecond) }
+
+// Moved says where the log is from now on: after a fail-over it has another primary.
+func (l *Load) Moved(primary string) { l.primary.Store(&primary) }
 
 // Parties names the parties that hear events: a provider on each transport, and a feed reader for each tenant.
 func (l *Load) Parties() []string {

@@ -205,7 +205,7 @@ const selectHead = `SELECT position FROM log_head`
 
 // head is the end of the log, read past all links.
 func (l *Load) head(ctx context.Context) (int64, error) {
-	conn, err := pgx.Connect(ctx, l.cfg.At.Direct.Primary)
+	conn, err := pgx.Connect(ctx, *l.primary.Load())
 	if err != nil {
 		return 0, fmt.Errorf("connect to the log: %w", err)
 	}
