@@ -10,8 +10,8 @@ import (
 type Report struct {
 	Violations []chaos.Violation `json:"violations"`
 
-	Ops          int64 `json:"ops"` // operations on orders that were judged
-	Acknowledged int64 `json:"acknowledged"`
+	Ops          int64 `json:"ops"`          // operations on orders that were judged
+	Acknowledged int64 `json:"acknowledged"` // writes
 	Refused      int64 `json:"refused"`
 	Unknown      int64 `json:"unknown"`    // operations without a certain answer
 	Orders       int64 `json:"orders"`     // whose operations were judged

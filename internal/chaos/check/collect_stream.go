@@ -35,32 +35,23 @@ func (c *collector) stream(ctx context.Context, url string, made Copy, file stri
 	if err != nil {
 		return made, fmt.Errorf("jetstream: %w", err)
 	}
-	made.Position, made.Within, err = c.reached(ctx, func(ctx context.Context) (int64, error) {
-		last, err := lastOf(ctx, js)
-		return int64(last), err //nolint:gosec // below 2^63
-	})
-	if err != nil {
-		return made, err
-	}
 	consumer, err := c.consumerAt(ctx, js, conn.ConnectedServerName())
 	if err != nil {
 		return made, err
 	}
-	made.Rows, err = save(c.dir, file, func(add func(any) error) error { return drain(ctx, consumer, uint64(c.head), add) }) //nolint:gosec // positions are never negative
-	if err == nil {
-		made.File = file
-	}
-	return made, err
-}
-
-func lastOf(ctx context.Context, js jetstream.JetStream) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	s, err := js.Stream(ctx, events.Stream)
+	made.Rows, err = save(c.dir, file, func(add func(any) error) error {
+		var err error
+		made.Position, err = c.drain(ctx, consumer, add)
+		return err
+	})
 	if err != nil {
-		return 0, fmt.Errorf("look up stream: %w", err)
+		return made, err
 	}
-	return s.CachedInfo().State.LastSeq, nil
+	made.File = file
+	if made.Position >= c.head {
+		made.Within = time.Since(c.began).Milliseconds()
+	}
+	return made, nil
 }
 
 // placings bounds how often a consumer is made until it is where it is wanted: of three servers, one misses a server so often once in a billion.
@@ -68,62 +59,62 @@ const placings = 50
 
 var errElsewhere = errors.New("no consumer came to be on this server: it keeps no copy of the stream")
 
+// consumerAt makes a consumer that is on this server. A stream that is on its way back is waited for.
 func (c *collector) consumerAt(ctx context.Context, js jetstream.JetStream, server string) (jetstream.Consumer, error) {
-	var last error
-	for range placings {
-		within, cancel := context.WithTimeout(ctx, 5*time.Second)
-		made, err := js.CreateConsumer(within, events.Stream, jetstream.ConsumerConfig{
-			AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy, Replicas: 1, MemoryStorage: true,
-			InactiveThreshold: time.Minute,
-		})
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for placed := 0; ; {
+		made, err := c.consumer(ctx, js)
 		if err == nil {
 			info := made.CachedInfo()
 			if info.Cluster == nil || info.Cluster.Leader == "" || info.Cluster.Leader == server {
-				cancel()
 				return made, nil
 			}
-			err = js.DeleteConsumer(within, events.Stream, info.Name)
+			placed++
+			_ = js.DeleteConsumer(ctx, events.Stream, info.Name) // it would go by itself, later
 		}
-		cancel()
-		last = err
-		if ctx.Err() != nil {
-			break
+		if placed == placings || time.Now().After(c.until) || ctx.Err() != nil {
+			return nil, errors.Join(errElsewhere, err, ctx.Err())
+		}
+		if err != nil {
+			<-tick.C
 		}
 	}
-	return nil, errors.Join(errElsewhere, last, ctx.Err())
 }
 
-// drainIdle is how long the broker may take for the next messages.
-const drainIdle = 10 * time.Second
+func (c *collector) consumer(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return js.CreateConsumer(ctx, events.Stream, jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverAllPolicy, Replicas: 1, MemoryStorage: true,
+		InactiveThreshold: time.Minute,
+	})
+}
 
-// drain reads all messages up to a sequence, or until no more come: what is missing is found by the comparison.
-func drain(ctx context.Context, consumer jetstream.Consumer, until uint64, add func(any) error) error {
-	if consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	for {
+// drainIdle is how long the broker may take for the next messages before it is looked at the time.
+const drainIdle = time.Second
+
+// drain reads all messages up to where the log was, or until the time is up for them to come. What is missing is found by the comparison.
+func (c *collector) drain(ctx context.Context, consumer jetstream.Consumer, add func(any) error) (int64, error) {
+	for last := int64(0); ; {
 		batch, err := consumer.Fetch(500, jetstream.FetchMaxWait(drainIdle))
 		if err != nil {
-			return fmt.Errorf("fetch: %w", err)
+			return last, fmt.Errorf("fetch: %w", err)
 		}
-		last, pending, n := uint64(0), uint64(0), 0
+		pending := uint64(0)
 		for m := range batch.Messages() {
 			at, err := m.Metadata()
 			if err != nil {
-				return fmt.Errorf("message: %w", err)
+				return last, fmt.Errorf("message: %w", err)
 			}
-			n++
-			last, pending = at.Sequence.Stream, at.NumPending
-			err = add(&link{Position: int64(last), Subject: m.Subject(), Digest: m.Headers().Get(digestHeader), Sum: sumOf(m.Data())}) //nolint:gosec // below 2^63
+			last, pending = int64(at.Sequence.Stream), at.NumPending //nolint:gosec // below 2^63
+			err = add(&link{Position: last, Subject: m.Subject(), Digest: m.Headers().Get(digestHeader), Sum: sumOf(m.Data())})
 			if err != nil {
-				return err
+				return last, err
 			}
 		}
-		if err := batch.Error(); err != nil && n == 0 {
-			return fmt.Errorf("fetch: %w", err)
-		}
-		if last >= until || pending == 0 || n == 0 || ctx.Err() != nil {
-			return ctx.Err()
+		if last >= c.head && pending == 0 || time.Now().After(c.until) || ctx.Err() != nil {
+			return last, ctx.Err()
 		}
 	}
 }

@@ -15,13 +15,13 @@ func (l *ledger) checkOps(ops []history.Op, records map[string]int64) {
 	for i := range ops {
 		op := &ops[i]
 		l.report.Ops += int64(op.Count())
-		switch op.Outcome {
-		case history.OK:
-			l.report.Acknowledged++
-		case history.Refused:
+		switch {
+		case op.Outcome == history.Refused:
 			l.report.Refused++
-		default:
+		case op.Outcome != history.OK:
 			l.report.Unknown++
+		case op.Kind.Writes():
+			l.report.Acknowledged++
 		}
 		switch op.Kind {
 		case history.Submit, history.Replay, history.Conflict, history.Again:

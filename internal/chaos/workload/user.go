@@ -28,6 +28,7 @@ type known struct {
 	version int64  // as it was last answered
 	total   int64
 	tasks   int64 // that it is offered as
+	named   bool  // it has a customer
 }
 
 // pool is the orders that anybody may turn to, the newest of them.
@@ -163,7 +164,7 @@ func (u *user) order(ref string) (known, client.OrderSubmission) {
 		s.Customer = &client.Customer{Name: "Customer " + ref, Email: ref + "@example.com"}
 	}
 	body, _ := json.Marshal(s) // of plain values
-	return known{tenant: u.who.Tenant, ref: ref, body: body, mark: MarkOf(s.Lines, s.Shipping), total: sum, tasks: tasks}, s
+	return known{tenant: u.who.Tenant, ref: ref, body: body, mark: MarkOf(s.Lines, s.Shipping), total: sum, tasks: tasks, named: s.Customer != nil}, s
 }
 
 func (u *user) newRef() string {
@@ -232,7 +233,7 @@ func (u *user) replay(ctx context.Context) {
 
 // conflict submits another order under the same reference.
 func (u *user) conflict(ctx context.Context) {
-	k, ok := u.load.shared.pick(u.random, u.own)
+	k, ok := u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && !(k.named && u.load.cfg.Restored) })
 	if !ok {
 		return
 	}
