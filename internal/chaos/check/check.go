@@ -10,11 +10,12 @@ import (
 type Report struct {
 	Violations []chaos.Violation `json:"violations"`
 
-	Ops          int64 `json:"ops"`          // operations on orders that were judged
+	Ops          int64 `json:"ops"`          // operations, items of lists counted each
+	Judged       int64 `json:"judged"`       // of them, by porcupine
 	Acknowledged int64 `json:"acknowledged"` // writes
 	Refused      int64 `json:"refused"`
 	Unknown      int64 `json:"unknown"`    // operations without a certain answer
-	Orders       int64 `json:"orders"`     // whose operations were judged
+	Orders       int64 `json:"orders"`     // whose operations were
 	Illegal      int64 `json:"illegal"`    // orders without a legal order of their operations
 	Unjudged     int64 `json:"unjudged"`   // orders that could not be judged in time
 	Events       int64 `json:"events"`     // in the log

@@ -141,6 +141,7 @@ func requireClean(t *testing.T, dir string) {
 	require.Empty(t, report.Violations)
 	require.Zero(t, report.Illegal+report.Unjudged)
 	require.Greater(t, report.Ops, int64(6000))
+	require.Greater(t, report.Judged, int64(5500))
 	require.Greater(t, report.Copies, int64(7))
 	ops, err := history.All(dir)
 	require.NoError(t, err)

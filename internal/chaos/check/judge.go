@@ -107,7 +107,8 @@ func (l *ledger) judge(ops []history.Op) {
 		all.Go(func() {
 			m := model()
 			for d := range work {
-				done <- verdict{d.story, porcupine.CheckOperationsTimeout(m, d.operations(), JudgeWithin), len(d.ops)}
+				operations, judged := d.operations()
+				done <- verdict{d.story, porcupine.CheckOperationsTimeout(m, operations, JudgeWithin), judged}
 			}
 		})
 	}
@@ -120,6 +121,7 @@ func (l *ledger) judge(ops []history.Op) {
 		close(done)
 	}()
 	for v := range done {
+		l.report.Judged += int64(v.n)
 		switch v.result {
 		case porcupine.Illegal:
 			l.report.Illegal++
@@ -173,11 +175,12 @@ func (l *ledger) group(ops []history.Op) map[string]*docket {
 	return groups
 }
 
-// operations are what porcupine is given: the step that each operation did, and what it showed.
-func (d *docket) operations() []porcupine.Operation {
+// operations are what porcupine is given: the step that each operation did, and what it showed. It says of how many that is.
+func (d *docket) operations() ([]porcupine.Operation, int) {
 	steps := d.story.steps()
 	done := d.doers(steps)
 	var out []porcupine.Operation
+	count := 0
 	for i := range steps {
 		o := done[i]
 		call, ret := int64(math.MinInt64), int64(math.MaxInt64) // the store's own, or of another run: whenever it was
@@ -185,16 +188,19 @@ func (d *docket) operations() []porcupine.Operation {
 			call = o.Call
 			if o.Outcome == history.OK {
 				ret = o.Return
+			} else {
+				count++ // by what it did alone
 			}
 		}
 		out = append(out, porcupine.Operation{Input: judged{how: doStep, step: i}, Call: call, Return: ret})
 	}
 	for _, o := range d.ops {
 		if in, ok := d.seen(o, steps); ok {
+			count++
 			out = append(out, porcupine.Operation{Input: in, Call: o.Call, Return: o.Return})
 		}
 	}
-	return out
+	return out, count
 }
 
 // doers finds for each step the operation that did it; nil: none that is known. Of several that may have, one that was acknowledged as new did,

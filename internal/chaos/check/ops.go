@@ -230,6 +230,9 @@ func (l *ledger) checkList(op *history.Op) {
 		if s.tenant != op.Tenant || shown.Tenant != op.Tenant {
 			l.report.add(8, pathOf(op), "order %s of %s was listed for %s", s.id, s.tenant, op.Tenant)
 		}
+		if op.Mark != "" && shown.Status != op.Mark {
+			l.report.add(4, pathOf(op), "order %s, %s, was listed among those that are %s", s.id, shown.Status, op.Mark)
+		}
 		l.checkSeen(op, s, shown.Version, shown.Status)
 	}
 }

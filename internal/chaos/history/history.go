@@ -72,7 +72,7 @@ type Op struct {
 	Order  string `json:"o,omitempty"`   // id of the order
 
 	// What was asked. Mark is what makes the request recognisable in the log: the digest of the content that was submitted, the attribute
-	// that was set, the reason, the result's, adjustment's or record's id.
+	// that was set, the reason, the result's, adjustment's or record's id; of a list the status that was asked for.
 	Mark      string `json:"mark,omitempty"`
 	IfVersion int64  `json:"if,omitempty"`
 	Token     int64  `json:"token,omitempty"` // the position that the answer had to reflect

@@ -22,9 +22,11 @@ func All(dir string) ([]Op, error) {
 	}
 	slices.Sort(files)
 	var all []Op
+	texts := interned{}
 	for _, name := range files {
 		at := map[int64]int{}
 		err := Lines(name, func(op *Op) {
+			texts.of(op)
 			if i, sent := at[op.ID]; sent {
 				all[i] = *op
 				return
@@ -42,6 +44,29 @@ func All(dir string) ([]Op, error) {
 		}
 	}
 	return all, nil
+}
+
+// interned keeps one copy of each text: ids, tenants and statuses come again and again.
+type interned map[string]string
+
+func (t interned) one(s *string) {
+	if had, ok := t[*s]; ok {
+		*s = had
+		return
+	}
+	t[*s] = *s
+}
+
+func (t interned) of(op *Op) {
+	for _, s := range []*string{&op.Node, &op.Tenant, &op.Party, &op.Ref, &op.Order, &op.State, &op.Seen, &op.Problem} {
+		t.one(s)
+	}
+	for i := range op.Items {
+		item := &op.Items[i]
+		t.one(&item.Order)
+		t.one(&item.Tenant)
+		t.one(&item.Status)
+	}
 }
 
 // Lines reads a file of JSON lines. A last line that was cut off, because who wrote it was ended, is left out.

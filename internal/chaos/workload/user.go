@@ -333,10 +333,14 @@ type listed struct {
 	Items []document `json:"items"`
 }
 
-// list reads a page: the orders that changed last, the newest, or those of a status.
+// list reads a page: the orders that changed last, the newest or the oldest, of all or of one status.
 func (u *user) list(ctx context.Context) {
 	q := url.Values{"limit": {"40"}, "fields": {"id,tenant,version,status"}, "sort": {[]string{"-updated_at", "-placed_at", "placed_at"}[u.random.IntN(3)]}}
 	op := &history.Op{Kind: history.List, Token: u.token()}
+	if n := u.random.IntN(6); n < 3 {
+		op.Mark = []string{"routed", "processing", "completed"}[n]
+		q.Set("status", op.Mark)
+	}
 	u.call(ctx, op, request{method: http.MethodGet, path: "/v1/orders?" + q.Encode(), header: atLeast(op.Token)}, func(a *answer) {
 		var page listed
 		if json.Unmarshal(a.body, &page) != nil {
