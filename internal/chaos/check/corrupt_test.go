@@ -214,6 +214,7 @@ func corruptions() []corruption {
 		{"an order acknowledged as new twice", historyFile, repeat(answered("submit", 201)), 5, "submit"},
 		{"an order placed twice", collected("log"), logged("order.placed", func(e object) { e["order_id"] = "00000000-0000-7000-8000-000000000000" }), 5, "log"},
 		{"an adjustment applied twice", collected("log"), logged("stock.adjusted", keep), 5, "log"},
+		{"another answer under the same key", historyFile, set(func(o object) bool { return o["k"] == "again" && o["out"] == "ok" }, func(o object) { o["pos"] = number(o["pos"]) + 1 }), 5, "again"},
 		{"a result acknowledged as new twice", historyFile, repeat(answered("result", 201)), 6, "result"},
 		{"a result applied twice", collected("log"), logged("task.result_posted", keep), 6, "log"},
 		{"a stale read", historyFile, set(func(o object) bool {

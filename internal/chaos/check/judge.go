@@ -275,7 +275,7 @@ func (d *docket) seen(o *asked, steps []step) (judged, bool) {
 	n := d.shown(steps, o.position)
 	if o.Outcome == history.OK {
 		switch {
-		case !o.Kind.Writes(), o.Replayed && o.Status == http.StatusCreated: // the first answer again
+		case !o.Kind.Writes(), o.Kind == history.Again && o.Replayed: // it may be the first answer under the key again
 			return judged{how: seeThen, step: n}, true
 		}
 		return judged{how: seeNow, step: n}, true

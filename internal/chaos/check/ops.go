@@ -45,6 +45,27 @@ func (l *ledger) checkOps(ops []history.Op, records map[string]int64) {
 		}
 	}
 	l.checkCommitOrder(ops)
+	l.checkKeys(ops)
+}
+
+// checkKeys holds answers under one Idempotency-Key against each other: all of them are the first.
+func (l *ledger) checkKeys(ops []history.Op) {
+	first := map[string]*history.Op{}
+	for i := range ops {
+		op := &ops[i]
+		if op.Outcome != history.OK || op.Kind != history.Again && (op.Kind != history.Submit || op.Version == 0) {
+			continue
+		}
+		key := refKey(op.Tenant, op.Ref)
+		had := first[key]
+		switch {
+		case had == nil:
+			first[key] = op
+		case had.Position != op.Position || had.Version != op.Version || had.Status != op.Status:
+			l.report.add(5, pathOf(op), "%s was answered %d, version %d, at %d, and under the same key %d, version %d, at %d",
+				key, had.Status, had.Version, had.Position, op.Status, op.Version, op.Position)
+		}
+	}
 }
 
 func pathOf(op *history.Op) string { return "client, " + string(op.Kind) }

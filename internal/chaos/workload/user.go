@@ -248,7 +248,7 @@ func (u *user) conflict(ctx context.Context) {
 
 // again makes the first request again under its Idempotency-Key.
 func (u *user) again(ctx context.Context) {
-	k, ok := u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.key != "" })
+	k, ok := u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.key != "" && !u.load.cfg.Restored })
 	if !ok {
 		return
 	}

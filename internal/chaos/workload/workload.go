@@ -33,7 +33,7 @@ type Config struct {
 	Timeout time.Duration // of one request; 0: 5 s
 
 	// Restored says that the log may be put back to an older point and get its tail back from the stream. Of an order that came back so, with
-	// its customer sealed, the store does not know what was submitted: no other order is then submitted under its reference.
+	// its customer sealed, the store does not know what was submitted, nor of any what was answered under its key: neither is then tried.
 	Restored bool
 	// Hook gives the URL by which the store reaches a webhook endpoint that listens at an address; nil: that address.
 	Hook   func(listen string) (string, error)
