@@ -233,7 +233,7 @@ func (u *user) replay(ctx context.Context) {
 
 // conflict submits another order under the same reference.
 func (u *user) conflict(ctx context.Context) {
-	k, ok := u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && !(k.named && u.load.cfg.Restored) })
+	k, ok := u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && (!k.named || !u.load.cfg.Restored) })
 	if !ok {
 		return
 	}
