@@ -71,6 +71,8 @@ func TestChaosStoreFaults(t *testing.T) {
 	p := &powered{system: &system{t: t, data: filepath.Join(dir, "disk", "data")}}
 	mounted := p.mount(dir)
 	p.start()
+	// Users find it where it was.
+	p.listen = strings.TrimPrefix(p.at.HTTP, "http://")
 	p.register("retail.erp")
 	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // moments, no secrets
 	all := map[string]string{}

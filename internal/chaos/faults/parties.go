@@ -16,8 +16,6 @@ import (
 type Crowd interface {
 	// Parties names them.
 	Parties() []string
-	// Slow makes one take so long for each event; 0: no longer than it needs.
-	Slow(name string, each time.Duration) error
 	// Rewind puts one back to an older copy of what it had, and returns how many events it forgot.
 	Rewind(ctx context.Context, name string, events int) (int, error)
 	// Intercept has each call of the webhook endpoint go through a function first, which says whether it has answered it. nil ends that.

@@ -28,8 +28,6 @@ type Store struct {
 type Stores interface {
 	// Stores are all of them.
 	Stores() []Store
-	// Brokers are those of the NATS servers.
-	Brokers() []Store
 	// Kill ends a process by SIGKILL, if it runs, and waits until it has ended.
 	Kill(ctx context.Context, process string) error
 	// Start starts a process where it does not run, as it was, and waits until it is ready.
@@ -45,6 +43,8 @@ type Reached interface {
 type Brokered interface {
 	Stores
 	Reached
+	// Brokers are the stores of the NATS servers.
+	Brokers() []Store
 }
 
 const (
