@@ -17,6 +17,9 @@ const (
 	verifyWait  = 5 * time.Second // for the broker to hand over messages that it says it has
 )
 
+// errBrokerSlow means that nothing can be said of the stream for now.
+var errBrokerSlow = errors.New("the broker is slow")
+
 // Verification is what was found comparing the stream with the log.
 type Verification struct {
 	Messages   int64 // compared
@@ -67,6 +70,7 @@ type scan struct {
 	position int64 // the last that was compared
 	to       int64
 	progress func(int64)
+	js       jetstream.JetStream
 	consumer jetstream.Consumer
 }
 
@@ -94,7 +98,7 @@ func (s *scan) open(ctx context.Context, js jetstream.JetStream) error {
 	if err != nil {
 		return fmt.Errorf("create consumer: %w", err)
 	}
-	s.consumer = consumer
+	s.js, s.consumer = js, consumer
 	return nil
 }
 
@@ -123,12 +127,28 @@ func (s *scan) take(ctx context.Context, batch jetstream.MessageBatch) error {
 		return fmt.Errorf("fetch: %w", err)
 	}
 	if taken == 0 {
-		s.v.differs(s.position+1, "the stream does not hand over position %d", s.position+1)
+		if err := s.missing(ctx); err != nil {
+			return err
+		}
 	}
 	s.v.Messages += taken
 	s.position += taken
 	s.progress(taken)
 	return nil
+}
+
+// missing tells a message that is not there from a broker that is slow, which is no difference: its error says to try again.
+func (s *scan) missing(ctx context.Context) error {
+	next := s.position + 1
+	_, err := stream.Message(ctx, s.js, next)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		s.v.differs(next, "the stream does not hand over position %d", next)
+		return nil
+	case err != nil && !errors.Is(err, stream.ErrDiverged):
+		return fmt.Errorf("read message %d: %w", next, err)
+	}
+	return fmt.Errorf("%w: position %d is there and was not handed over within %s", errBrokerSlow, next, verifyWait)
 }
 
 func (s *scan) compare(msg jetstream.Msg, want *stream.Record) {

@@ -29,15 +29,21 @@ func TestChaosKilledInTheMiddleOfSubmitting(t *testing.T) {
 				s.start()
 			}
 			require.NotEmpty(t, acknowledged)
-			user := s.user()
-			for ref, id := range acknowledged {
-				order, err := user.GetOrder(t.Context(), id, client.GetOptions{})
-				require.NoError(t, err)
-				require.Equal(t, ref, order.ExternalRef)
-			}
+			s.has(acknowledged)
 			s.level()
 			s.verified()
 		})
+	}
+}
+
+// has checks that orders are there.
+func (s *system) has(acknowledged map[string]string) {
+	s.t.Helper()
+	user := s.user()
+	for ref, id := range acknowledged {
+		order, err := user.GetOrder(s.t.Context(), id, client.GetOptions{})
+		require.NoError(s.t, err, "order %s of %d that were acknowledged", ref, len(acknowledged))
+		require.Equal(s.t, ref, order.ExternalRef)
 	}
 }
 

@@ -229,6 +229,11 @@ func sampleOrder(ref string) client.OrderSubmission {
 // level waits until every stage is where the log is.
 func (s *system) level() {
 	s.t.Helper()
+	s.levelWithin(30 * time.Second)
+}
+
+func (s *system) levelWithin(d time.Duration) {
+	s.t.Helper()
 	operator := s.operator()
 	require.Eventually(s.t, func() bool {
 		lag, err := operator.Lag(s.t.Context())
@@ -240,7 +245,7 @@ func (s *system) level() {
 			behind = max(behind, stage.Lag)
 		}
 		return behind == 0
-	}, 30*time.Second, 20*time.Millisecond, "lag returns to zero by itself")
+	}, d, 20*time.Millisecond, "lag returns to zero by itself")
 }
 
 // runCommand runs a program that ends by itself.

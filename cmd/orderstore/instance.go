@@ -23,6 +23,7 @@ import (
 	"github.com/orderstore/orderstore/internal/postgres"
 	"github.com/orderstore/orderstore/internal/stream"
 	"github.com/orderstore/orderstore/internal/tlsfiles"
+	"github.com/orderstore/orderstore/internal/wholefile"
 )
 
 type migrationFiles = fs.FS
@@ -243,7 +244,7 @@ func checkLayout(data string) error {
 	path := filepath.Join(data, layoutFile)
 	content, err := os.ReadFile(path) //nolint:gosec // the operator's own folder
 	if errors.Is(err, fs.ErrNotExist) {
-		return folderFault(data, os.WriteFile(path, []byte(strconv.Itoa(layoutVersion)+"\n"), 0o600))
+		return folderFault(data, wholefile.Write(path, []byte(strconv.Itoa(layoutVersion)+"\n")))
 	}
 	if err != nil {
 		return folderFault(data, err)
@@ -347,9 +348,5 @@ func writeJSON(path string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", path, err)
 	}
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, append(content, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temporary, path)
+	return wholefile.Write(path, append(content, '\n'))
 }

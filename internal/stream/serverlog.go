@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/orderstore/orderstore/internal/dirlock"
+	"github.com/orderstore/orderstore/internal/wholefile"
 )
 
 // serverLog passes the server's log on and keeps the first fatal fault, after which the server does not start.
@@ -128,10 +129,7 @@ func writeStoreVersion(dir string) error {
 	if err == nil && strings.TrimSpace(string(content)) == server.VERSION {
 		return nil
 	}
-	if err := os.WriteFile(path+".new", []byte(server.VERSION+"\n"), 0o600); err != nil {
-		return fmt.Errorf("write nats store version: %w", err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := wholefile.Write(path, []byte(server.VERSION+"\n")); err != nil {
 		return fmt.Errorf("write nats store version: %w", err)
 	}
 	return nil
