@@ -56,7 +56,7 @@ func All() []Bug {
 		{GateRemoved, "1: what the standby lacks is told"},
 		{FactTwice, "5: an adjustment that is sent again is applied again"},
 		{ConflictTaken, "5: another order under a known reference is answered as the same"},
-		{VersionIgnored, "5: a change for an older version is taken"},
+		{VersionIgnored, "1: a change for an older version is taken, and undoes a newer one"},
 		{ResultTwice, "6: a result that is sent again is applied again"},
 		{RelayWithoutExpecting, "3: messages do not say which sequence they follow"},
 		{RelayFromMemory, "10: the relay goes on from where it remembers to have been"},
