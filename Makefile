@@ -25,10 +25,10 @@ LINT = .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/
 SPECTRAL := 6.16.3
 GOFUMPT = go tool -modfile=tools.mod gofumpt
 
-.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos fuzz security clean
+.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos chaos-bugs fuzz security clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 run: build ## Start everything on DATA (.data) and HTTP (127.0.0.1:8080), send the sample orders through, keep serving
 	@exec bin/orderstore dev --data "$(DATA)" --http "$(HTTP)" --demo
@@ -70,6 +70,11 @@ bench: build ## Measure for under ten minutes, alone on the machine: the parts, 
 chaos: build ## Kill and break things while orders flow, and check that nothing is lost
 	ORDERSTORE_CHAOS_ORDERS=10000 go test -race -count 1 -timeout 30m -run Chaos ./cmd/...
 	$(if $(wildcard internal/chaos),go test -race -count 1 -timeout 30m -tags chaos ./internal/chaos/...)
+
+chaos-bugs: quiet-setup ## Run a server with each seeded bug, and check that the checker catches it (BUGS="name …": those alone)
+	@mkdir -p bin
+	go build -tags seededbugs -o bin/orderstore-seeded ./cmd/orderstore
+	go run ./internal/chaos/orderbugs -program bin/orderstore-seeded $(BUGS)
 
 fuzz: quiet-setup ## Run every fuzz target for FUZZTIME (60s) each
 	@FUZZTIME="$(FUZZTIME)" scripts/fuzz

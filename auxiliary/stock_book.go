@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // stockKey names an SKU of a tenant.
@@ -268,8 +269,13 @@ func (b *stockBook) settleLine(e *events.Event, o *stockOrder, lineID string, qu
 	l.Open -= n
 	o.changed = true
 	item := b.item(o.tenant, l.SKU)
-	item.reserve(e.Position, -n)
+	if outcome != events.LineCancelled || !seeded.On(seeded.StockHeld) {
+		item.reserve(e.Position, -n)
+	}
 	if outcome == events.LineFulfilled {
+		if seeded.On(seeded.StockTwice) {
+			n *= 2
+		}
 		item.onHand -= n
 		item.sold += n
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/httpapi"
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // interestOf reads what a listener asks for: by its subscription or by itself, and from where. other names the further parameters
@@ -98,6 +99,9 @@ func startParams(c echo.Context) (s start, given bool, err error) {
 		p, err := strconv.ParseInt(raw, 10, 64)
 		if err != nil || p < 0 {
 			return s, true, fault.New(fault.BadParameter, "after and Last-Event-ID must be positions: integers from 0")
+		}
+		if seeded.On(seeded.ResumedLate) && p > 0 {
+			p++
 		}
 		s.after, given = max(s.after, p), true
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/orderstore/orderstore/internal/seeded"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -138,7 +139,7 @@ func (p *publisher) publish(ctx context.Context, records []stream.Record) error 
 		<-p.arrive // of a batch that was given up
 	}
 	prefix := p.inbox + "." + strconv.FormatInt(batch, 10) + "."
-	if p.flush.slow && !p.flush.plain && len(records) > 1 {
+	if p.flush.slow && !p.flush.plain && len(records) > 1 && !seeded.On(seeded.RelayWithoutExpecting) {
 		return p.atomically(ctx, records, prefix)
 	}
 	began := time.Now()
@@ -156,7 +157,9 @@ func (p *publisher) single(record *stream.Record, prefix string) error {
 	if err := fill(&p.msg, record); err != nil {
 		return err
 	}
-	p.msg.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatInt(record.Position-1, 10)}
+	if !seeded.On(seeded.RelayWithoutExpecting) {
+		p.msg.Header[jetstream.ExpectedLastSeqHeader] = []string{strconv.FormatInt(record.Position-1, 10)}
+	}
 	p.msg.Reply = prefix + strconv.FormatInt(record.Position, 10)
 	return p.nc.PublishMsg(&p.msg)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/orderstore/orderstore/internal/seeded"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -178,6 +179,9 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 	last, err := r.tail(ctx)
 	if err != nil {
 		return err
+	}
+	if known := r.published.Position(); known > 0 && seeded.On(seeded.RelayFromMemory) {
+		last = known
 	}
 	r.halted.Store(nil)
 	r.published.Set(last)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/orderstore/orderstore/internal/auth"
 	"github.com/orderstore/orderstore/internal/disclose"
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // page is a stretch of a party's events.
@@ -120,6 +121,9 @@ func (r *reader) fill(ctx context.Context, w *waiter, p *page, in interest, limi
 		found, scanned, ok = r.live.next(w, in.whose, in.after, limit)
 	}
 	if ok {
+		if seeded.On(seeded.ScannedAhead) {
+			scanned = r.live.tip.Position()
+		}
 		p.add(found, scanned)
 		p.more = len(found) == limit
 		return nil

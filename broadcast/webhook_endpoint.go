@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/orderstore/orderstore/internal/auth"
+	"github.com/orderstore/orderstore/internal/seeded"
 	"github.com/orderstore/orderstore/internal/webhook"
 )
 
@@ -364,7 +365,7 @@ func (e *endpoint) settle() {
 	}
 	e.taken = e.taken[drop:]
 	at := e.scanned
-	if len(e.taken) > 0 {
+	if len(e.taken) > 0 && !seeded.On(seeded.WebhookMovedEarly) {
 		at = e.taken[0].told.notice.Position - 1
 	}
 	if at <= e.position {

@@ -16,6 +16,7 @@ import (
 	"github.com/orderstore/orderstore/internal/customerkeys"
 	"github.com/orderstore/orderstore/internal/fault"
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/seeded"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -138,6 +139,9 @@ func (c *Committer) commit(ctx context.Context, jobs []*job) {
 		case c.checked == 0 && (errors.Is(err, errLookFirst) || postgres.IsUniqueViolation(err, "")):
 			c.checked = checkedFor
 			continue
+		case errors.Is(err, postgres.ErrOutcomeUnknown) && seeded.On(seeded.CommitDeadline):
+			deliver(jobs, failAll(jobs, waitedTooLong()))
+			return
 		case errors.Is(err, postgres.ErrOutcomeUnknown):
 			unknown = true
 		case !postgres.IsUnavailable(err) && !errors.Is(err, errCannotCompare):
@@ -213,6 +217,12 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 		}
 		return outcomes, c.settle(ctx, r)
 	}
+	if seeded.On(seeded.AckBeforeCommit) {
+		deliver(jobs, outcomes)
+	}
+	if seeded.On(seeded.PublishBeforeCommit) && c.recent != nil {
+		c.recent.Add(p.recent())
+	}
 	c.appending(true)
 	defer c.appending(false)
 	if err := c.append(ctx, r, p, lock); err != nil {
@@ -284,7 +294,7 @@ func (c *Committer) forget() {
 // has its digest.
 func (c *Committer) append(ctx context.Context, r *round, p *plan, lock *headLock) error {
 	err := c.store.commit(ctx, r, p, lock)
-	if !errors.Is(err, postgres.ErrOutcomeUnknown) {
+	if !errors.Is(err, postgres.ErrOutcomeUnknown) || seeded.On(seeded.CommitDeadline) {
 		return err
 	}
 	c.logger.WarnContext(ctx, "the answer to a commit was lost, looking it up", "position", p.to.position, "cause", err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/orderstore/orderstore/events"
 	"github.com/orderstore/orderstore/internal/fault"
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // Submission is what a user submits as an order, read and found valid.
@@ -41,7 +42,7 @@ func (s *Submission) ref() orderRef {
 // same says whether an order's content hash is that of the submission. An order that was brought back from the stream with its customer
 // sealed has none: of that, the reference alone is known.
 func (s *Submission) same(hash [sha256.Size]byte) bool {
-	return hash == s.Hash || hash == s.unkeyed || hash == [sha256.Size]byte{}
+	return seeded.On(seeded.ConflictTaken) || hash == s.Hash || hash == s.unkeyed || hash == [sha256.Size]byte{}
 }
 
 // PlaceOrder submits an order.

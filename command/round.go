@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/seeded"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -244,6 +245,9 @@ func (r *round) encode() (*plan, error) {
 			return nil, err
 		}
 		p.to = head{position: e.Position, digest: p.to.digest.Next(e.Position, body)}
+		if seeded.On(seeded.DigestNotChained) {
+			p.to.digest = p.from.digest.Next(e.Position, body)
+		}
 		p.records[i] = record{position: e.Position, subject: e.Subject(), body: body, digest: p.to.digest, fact: events.Appended{Event: e}}
 	}
 	return p, r.encodeOrders(p)

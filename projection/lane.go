@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/orderstore/orderstore/internal/seeded"
 	"github.com/orderstore/orderstore/internal/stream"
 )
 
@@ -275,6 +276,9 @@ func (l *lane) settle(ctx context.Context) (whole bool, err error) {
 		return true, nil
 	}
 	if err := l.isolate(ctx, f.err, len(f.facts)); err != nil {
+		if seeded.On(seeded.EventsSkipped) && ctx.Err() == nil {
+			return false, nil
+		}
 		return false, err
 	}
 	return false, l.again(ctx, f.facts)

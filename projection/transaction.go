@@ -12,12 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/orderstore/orderstore/internal/postgres"
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // queued is a transaction ready to be sent: the checkpoint first, so that a second projector waits for the first and then
 // fails before it writes anything, then each view's rows.
 type queued struct {
 	bulk   *postgres.Bulk
+	before *postgres.Bulk // nil but for a seeded bug
 	facts  []fact
 	to     checkpoint
 	copies []view // whose statement is the second, third, … of those without parameters
@@ -41,7 +43,13 @@ func advanceLive(bulk *postgres.Bulk, views []view, from, to checkpoint) {
 func queue(views []view, b *batch, from checkpoint, advance advancer) (*queued, error) {
 	last := &b.facts[len(b.facts)-1]
 	q := &queued{bulk: postgres.NewBulk(), facts: b.facts, tell: nobody{}, to: checkpoint{position: last.Position, digest: last.Digest}}
-	advance(q.bulk, views, from, q.to)
+	if seeded.On(seeded.CheckpointApart) {
+		q.before = postgres.NewBulk()
+		advance(q.before, views, from, q.to)
+		q.bulk.Exec("SELECT")
+	} else {
+		advance(q.bulk, views, from, q.to)
+	}
 	for _, v := range views {
 		copies, others := q.bulk.Copies(), q.bulk.Queries()
 		if err := v.write(b.without(v), q.bulk); err != nil {
@@ -99,6 +107,11 @@ func (q *queued) send(ctx context.Context, pool *pgxpool.Pool, now func() time.T
 }
 
 func (q *queued) commit(ctx context.Context, pool *pgxpool.Pool) error {
+	if q.before != nil {
+		if _, err := q.before.Commit(ctx, pool); err != nil {
+			return movedError(err)
+		}
+	}
 	passed, err := q.bulk.Commit(ctx, pool)
 	if err == nil {
 		return nil

@@ -9,6 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // Bulk is a transaction that is sent whole, in one write, and answered once: statements without parameters and rows to COPY first,
@@ -222,6 +224,11 @@ func (b *Bulk) Commit(ctx context.Context, pool *pgxpool.Pool) (passed int, err 
 		return 0, fmt.Errorf("acquire connection: %w", err)
 	}
 	defer conn.Release()
+	if seeded.On(seeded.CommitDeadline) {
+		within, cancel := context.WithTimeout(ctx, 15*time.Millisecond)
+		defer cancel()
+		return b.commitOn(within, conn.Conn(), idle)
+	}
 	return b.commitOn(context.WithoutCancel(ctx), conn.Conn(), idle)
 }
 

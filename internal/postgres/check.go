@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // ErrUnsafeSettings is wrapped by the error of CheckSettings when the server may lose what it has acknowledged.
@@ -65,7 +67,7 @@ func (s Settings) Check() error {
 	if s.FullPageWrites != "on" {
 		faults = append(faults, fmt.Errorf("%w: full_page_writes is %s, set it to on", ErrUnsafeSettings, s.FullPageWrites))
 	}
-	if s.SynchronousCommit == "off" || s.SynchronousCommit == "local" {
+	if !seeded.On(seeded.AsyncCommit) && s.SynchronousCommit == "off" || s.SynchronousCommit == "local" {
 		faults = append(faults, fmt.Errorf("%w: synchronous_commit is %s, set it to on, remote_write or remote_apply",
 			ErrUnsafeSettings, s.SynchronousCommit))
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 const (
@@ -123,7 +125,7 @@ func poolConfig(url string, cfg PoolConfig) (*pgxpool.Config, error) {
 	if cfg.StatementTimeout > 0 {
 		cc.RuntimeParams["statement_timeout"] = strconv.FormatInt(cfg.StatementTimeout.Milliseconds(), 10)
 	}
-	if cfg.AsyncCommit {
+	if cfg.AsyncCommit || seeded.On(seeded.AsyncCommit) {
 		cc.RuntimeParams["synchronous_commit"] = "off"
 	}
 	cfg.restrict(pc)

@@ -119,6 +119,13 @@ func (l *ledger) checkAnswer(op *history.Op, s *story) {
 	}
 }
 
+// checkUnchanged holds that an amendment came to the version of the order that it was made for: or else it undid what it did not know of.
+func (l *ledger) checkUnchanged(op *history.Op, s *story, at int64) {
+	if e := s.asOf(at); e != nil && op.IfVersion > 0 && e.version-1 != op.IfVersion {
+		l.report.add(1, pathOf(op), "%s of order %s was made for version %d, and is in the log at %d after version %d", op.Mark, op.Order, op.IfVersion, at, e.version-1)
+	}
+}
+
 func (l *ledger) checkChanged(op *history.Op) {
 	s := l.orders[op.Order]
 	marks := l.amends
@@ -126,6 +133,9 @@ func (l *ledger) checkChanged(op *history.Op) {
 		marks = l.cancels
 	}
 	at, applied := marks[op.Mark]
+	if applied && op.Kind == history.Amend && s != nil {
+		l.checkUnchanged(op, s, at)
+	}
 	switch {
 	case op.Outcome == history.Refused && applied:
 		l.report.add(1, pathOf(op), "%s of order %s was refused (%d %s), and is in the log at %d", op.Mark, op.Order, op.Status, op.Problem, at)
