@@ -75,7 +75,7 @@ func either(r *http.Request, until <-chan struct{}) {
 // drip answers a byte at a time, and never to the end.
 func drip(w http.ResponseWriter, r *http.Request, until <-chan struct{}) {
 	w.Header().Set("Content-Length", strconv.Itoa(1<<20))
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusServiceUnavailable) // 2xx would take the event, whatever follows
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
