@@ -10,6 +10,10 @@ HTTP ?= 127.0.0.1:8080
 PKG ?= ./...
 # How long fuzz runs each target.
 FUZZTIME ?= 60s
+# How many faults chaos injects, and what they are chosen by; chaos-short has those that heal within seconds.
+FAULTS ?= 200
+SEED ?= 1
+SHORT = kill,freeze,link,commit,consumers,connections,standby,party,endpoint
 # Where bench writes its page and plots.
 OUT ?= measured
 # Test binaries at a time. Each may run a Postgres and a broker of its own, so more than four only get in each other's way.
@@ -25,7 +29,7 @@ LINT = .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/
 SPECTRAL := 6.16.3
 GOFUMPT = go tool -modfile=tools.mod gofumpt
 
-.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos chaos-bugs fuzz security clean
+.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos chaos-short chaos-bugs fuzz security clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -67,9 +71,16 @@ bench: build ## Measure for under ten minutes, alone on the machine: the parts, 
 	cd bench/peers && go build -o ../../bin/benchpeers .
 	scripts/bench "$(OUT)"
 
-chaos: build ## Kill and break things while orders flow, and check that nothing is lost
+chaos: build orderchaos ## Break a whole cluster FAULTS times (200) by SEED (1) while orders flow, kill single programs, and check that nothing is lost
+	bin/orderchaos run --seed $(SEED) --faults $(FAULTS)
 	ORDERSTORE_CHAOS_ORDERS=10000 go test -race -count 1 -timeout 30m -run Chaos ./cmd/...
-	$(if $(wildcard internal/chaos),go test -race -count 1 -timeout 30m -tags chaos ./internal/chaos/...)
+
+chaos-short: build orderchaos ## Break a whole cluster 36 times, always the same: what a submission has to pass
+	bin/orderchaos run --seed 7 --faults 36 --concurrency 6 --rate 200 --kinds $(SHORT)
+
+.PHONY: orderchaos
+orderchaos:
+	@go build -o bin/orderchaos ./internal/chaos/orderchaos
 
 chaos-bugs: quiet-setup ## Run a server with each seeded bug, and check that the checker catches it (BUGS="name …": those alone)
 	@mkdir -p bin

@@ -81,6 +81,8 @@ type Relay struct {
 	ahead     *ahead    // what is being read meanwhile
 	suspect   int64     // a position that the scrubber found to differ; 0: none
 	rebuilt   time.Time // when the stream was last made again
+
+	unacknowledged unacknowledged
 }
 
 // NewRelay makes a relay. It does nothing until Run.
@@ -141,7 +143,7 @@ func (r *Relay) Run(ctx context.Context) error {
 			pause(ctx, leaseEvery)
 			continue
 		}
-		err := r.copy(ctx, lease)
+		err := r.wedged(r.copy(ctx, lease))
 		if damage, ok := errors.AsType[*damageError](err); ok && ctx.Err() == nil {
 			err = r.rebuild(ctx, lease, damage)
 			if err == nil {
@@ -160,6 +162,35 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// wedged takes a stream that can be read and has acknowledged nothing for a while for damaged: a server whose block of messages is corrupt
+// goes on like that for ever.
+func (r *Relay) wedged(err error) error {
+	at := r.published.Position()
+	switch {
+	case !errors.Is(err, errNoAck):
+		if err == nil || at != r.unacknowledged.at {
+			r.unacknowledged = unacknowledged{}
+		}
+		return err
+	case at != r.unacknowledged.at || r.unacknowledged.since.IsZero():
+		r.unacknowledged = unacknowledged{at: at, since: time.Now()}
+		return err
+	case time.Since(r.unacknowledged.since) < wedgedAfter:
+		return err
+	}
+	r.unacknowledged = unacknowledged{}
+	return &damageError{at: at, what: fmt.Sprintf("it has taken nothing for %s", wedgedAfter)}
+}
+
+// unacknowledged is where the stream ended when the broker did not acknowledge what was to follow, and since when that is so.
+type unacknowledged struct {
+	at    int64
+	since time.Time
+}
+
+// wedgedAfter is how long a stream that answers reads may acknowledge nothing. A broker that is only slow has acknowledged something by then.
+const wedgedAfter = 30 * time.Second
 
 // halts says whether trying again at once is of no use.
 func halts(err error) bool {

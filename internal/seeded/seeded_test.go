@@ -12,10 +12,11 @@ import (
 	"github.com/orderstore/orderstore/internal/seeded"
 )
 
-// TestNothingIsLeftInANormalBuild builds the server both ways: only the one that is told to has the bugs.
+// TestNothingIsLeftInANormalBuild looks for the bugs' names in the server as it is built. That a build which is told to makes them is shown by
+// each one's being caught.
 func TestNothingIsLeftInANormalBuild(t *testing.T) {
 	t.Parallel()
-	normal, tagged := build(t), build(t, "-tags", "seededbugs")
+	normal := build(t)
 	require.GreaterOrEqual(t, len(seeded.All()), 25)
 	seen := map[seeded.Name]bool{}
 	for _, bug := range seeded.All() {
@@ -23,16 +24,14 @@ func TestNothingIsLeftInANormalBuild(t *testing.T) {
 		seen[bug.Name] = true
 		require.NotContains(t, string(bug.Name), " ")
 		require.False(t, bytes.Contains(normal, []byte(bug.Name)), "%s is in a normal build", bug.Name)
-		require.True(t, bytes.Contains(tagged, []byte(bug.Name)), "%s is made nowhere", bug.Name)
 	}
 	require.False(t, bytes.Contains(normal, []byte("ORDERSTORE_SEEDED_BUG")))
 }
 
-func build(t *testing.T, flags ...string) []byte {
+func build(t *testing.T) []byte {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "orderstore")
-	args := append(append([]string{"build", "-o", to}, flags...), "github.com/orderstore/orderstore/cmd/orderstore")
-	out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput() //nolint:gosec // the arguments are ours
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", to, "github.com/orderstore/orderstore/cmd/orderstore").CombinedOutput() //nolint:gosec // the arguments are ours
 	require.NoError(t, err, "%s", out)
 	program, err := os.ReadFile(to) //nolint:gosec // the file is ours
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/Shopify/toxiproxy/v2/collectors"
@@ -24,6 +25,7 @@ type links struct {
 }
 
 func newLinks() *links {
+	zerolog.SetGlobalLevel(zerolog.Disabled) // its toxics write to a logger of the whole process
 	metrics := toxiproxy.NewMetricsContainer(prometheus.NewRegistry())
 	metrics.ProxyMetrics = collectors.NewProxyMetricCollectors()
 	return &links{server: toxiproxy.NewServer(metrics, zerolog.Nop()), bytes: metrics.ProxyMetrics}
@@ -121,7 +123,19 @@ func (l *Link) Heal(ctx context.Context, broken bool) error {
 	if broken {
 		l.proxy.Stop()
 	}
-	l.proxy.Toxics.ResetToxics(ctx)
+	done := make(chan struct{})
+	go func() {
+		l.proxy.Toxics.ResetToxics(ctx)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Second):
+		// It waits for a pipe that cannot be written to, because who reads it stands still.
+		l.proxy.Stop()
+		broken = true
+		<-done
+	}
 	if broken {
 		if err := l.proxy.Start(); err != nil {
 			return fmt.Errorf("open link %s again: %w", l.Name(), err)

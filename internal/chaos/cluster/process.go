@@ -30,10 +30,15 @@ type Process struct {
 
 // control starts and ends what a process is.
 type control interface {
+	life
 	start(ctx context.Context) error
+	Stop(ctx context.Context) error
+}
+
+// life tells whether it runs.
+type life interface {
 	pid() int
 	exited() <-chan struct{}
-	Stop(ctx context.Context) error
 }
 
 // PID is the process's id; 0: it does not run.
@@ -197,15 +202,16 @@ func statField(pid, n int) string {
 
 // await looks until something is so.
 func await(within time.Duration, so func() bool) bool {
-	for deadline := time.Now().Add(within); ; {
-		if so() {
-			return true
-		}
-		if time.Now().After(deadline) {
+	deadline, tick := time.After(within), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for !so() {
+		select {
+		case <-deadline:
 			return false
+		case <-tick.C:
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
+	return true
 }
 
 // program is a control of a program of ours.

@@ -20,7 +20,7 @@ import (
 
 const (
 	startWithin  = 60 * time.Second
-	settleWithin = 20 * time.Second // for all to be told; what takes longer is caught as lag
+	settleWithin = time.Minute // for all to be told; what takes longer is caught as lag
 	copyWithin   = 10 * time.Second
 	endWithin    = 20 * time.Second
 )
