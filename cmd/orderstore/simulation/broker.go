@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -128,10 +127,22 @@ func (b *broker) reachable() bool {
 	return b.up
 }
 
-// take stores one message, or says why not, in the words of the server.
-func (b *broker) take(m *nats.Msg) (answer []byte) {
+// takeAll stores messages at one time, and gives the answers to the first of them.
+func (b *broker) takeAll(all []*nats.Msg, answered int) []*nats.Msg {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	defer b.change()
+	var answers []*nats.Msg
+	for i, m := range all {
+		if data := b.take(m); data != nil && m.Reply != "" && i < answered {
+			answers = append(answers, &nats.Msg{Subject: m.Reply, Data: data})
+		}
+	}
+	return answers
+}
+
+// take stores one message, or says why not, in the words of the server. mu is held.
+func (b *broker) take(m *nats.Msg) (answer []byte) {
 	if !b.up || b.stream == nil {
 		return nil
 	}
@@ -142,7 +153,6 @@ func (b *broker) take(m *nats.Msg) (answer []byte) {
 		return answer
 	}
 	b.add(m)
-	b.change()
 	return stored(b.stream.last())
 }
 
@@ -165,7 +175,6 @@ func (b *broker) takeBatch(m *nats.Msg) []byte {
 	for _, one := range all {
 		b.add(one)
 	}
-	b.change()
 	return stored(b.stream.last())
 }
 
@@ -185,6 +194,9 @@ func (b *broker) expects(m *nats.Msg) []byte {
 func (b *broker) add(m *nats.Msg) {
 	b.stream.messages = append(b.stream.messages, m)
 	at := b.stream.last()
+	if b.w.broken == BreakBytes && at%5 == 0 {
+		m.Data = append([]byte(" "), m.Data...)
+	}
 	row, ok := b.w.db.row(at)
 	if !ok || string(row.Body) != string(m.Data) || fmt.Sprintf("%x", row.Digest) != m.Header.Get(stream.HeaderDigest) || row.Subject != m.Subject {
 		b.w.fails("stream message %d is not log row %d", at, at)
@@ -230,8 +242,8 @@ func (c *wire) PublishMsg(m *nats.Msg) error {
 		copied.Header[name] = append([]string(nil), values...)
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.queue = append(c.queue, copied)
-	c.mu.Unlock()
 	select {
 	case c.signal <- struct{}{}:
 	default:
@@ -260,19 +272,23 @@ func (c *wire) pump(stopped <-chan struct{}, answer func(*nats.Msg)) {
 		case <-c.b.w.ctx.Done():
 			return
 		}
-		c.mu.Lock()
-		all := c.queue
-		c.queue = nil
-		c.mu.Unlock()
-		if len(all) > 0 {
-			c.carry(all, stopped, answer)
-		}
+		c.carry(stopped, answer)
 	}
 }
 
-func (c *wire) carry(all []*nats.Msg, stopped <-chan struct{}, answer func(*nats.Msg)) {
-	_, connected := c.p.call(c.b.w.ctx, "publish", int64(len(all)))
-	f := c.b.w.draw(c.p.name, "carry", int64(len(all)))
+func (c *wire) carry(stopped <-chan struct{}, answer func(*nats.Msg)) {
+	f, connected := c.p.call(c.b.w.ctx, "publish", 0)
+	c.mu.Lock()
+	all := c.queue // all that was sent since, whoever ran first
+	c.queue = nil
+	select {
+	case <-c.signal:
+	default:
+	}
+	c.mu.Unlock()
+	if len(all) == 0 || f == nil {
+		return
+	}
 	cut, answered := len(all), len(all)
 	if !connected {
 		cut = f.below(len(all) + 1) // the connection broke somewhere among them
@@ -281,21 +297,14 @@ func (c *wire) carry(all []*nats.Msg, stopped <-chan struct{}, answer func(*nats
 		answered = f.below(cut + 1)
 		c.b.w.faults.Add(1)
 	}
-	for i, m := range all[:cut] {
-		data := c.b.take(m)
-		if data == nil || m.Reply == "" || i >= answered {
-			continue
-		}
+	for _, m := range c.b.takeAll(all[:cut], answered) {
 		select {
 		case <-stopped:
 		default:
-			answer(&nats.Msg{Subject: m.Reply, Data: data})
+			answer(m)
 		}
 	}
 }
-
-// shortly is between looks at something that nobody tells of.
-const shortly = 50 * time.Millisecond
 
 // js is a process's JetStream context, as far as it is used.
 type js struct {

@@ -82,7 +82,7 @@ func (c *client) send(f *fate, ref command.Reference, what command.Command) (com
 		switch fault.CodeOf(err) {
 		case fault.Unavailable, fault.OutcomeUnknown, fault.Overloaded:
 		default:
-			c.w.fails("%s: %w", ref.External, err)
+			c.w.fails("order %s was acknowledged, or never refused, and is now: %w", ref.External, err)
 			return answer, false
 		}
 		sleep(c.w.ctx, 100*time.Millisecond+f.upTo(time.Second))

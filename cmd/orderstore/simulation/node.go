@@ -34,11 +34,12 @@ type program struct {
 
 	committer *command.Committer // nil: it takes no commands
 	cancel    context.CancelFunc
-	done      sync.WaitGroup
 }
 
 // worker is what runs until its context ends.
-type worker interface{ Run(ctx context.Context) error }
+type worker interface {
+	Run(ctx context.Context) error
+}
 
 // start begins a life that knows nothing but what the stores have.
 func (n *node) start() {
@@ -46,7 +47,7 @@ func (n *node) start() {
 	ctx, cancel := context.WithCancel(n.w.ctx)
 	p.cancel = cancel
 	for _, one := range n.workers(p) {
-		p.done.Go(func() { _ = one.Run(ctx) })
+		n.w.goes(func() { _ = one.Run(ctx) })
 	}
 	n.mu.Lock()
 	n.now = p
@@ -88,9 +89,13 @@ func (n *node) life() *program {
 	return n.now
 }
 
-// kill ends a life at whatever it is doing. What it had sent may still arrive.
-func (n *node) kill() {
+// kill ends a life at whatever it is doing, and says whether there was one. What it had sent may still arrive.
+func (n *node) kill() bool {
 	p := n.life()
+	if p.isDead() {
+		return false
+	}
 	p.kill()
 	p.cancel()
+	return true
 }

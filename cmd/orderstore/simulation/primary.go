@@ -83,6 +83,9 @@ func (l *ledger) Find(ctx context.Context, w *command.Wanted) (*command.Found, e
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()
 	found := &command.Found{Head: l.db.head}
+	if n := len(l.db.rows); l.db.w.broken == BreakStaleHead && n > 0 {
+		found.Head.Digest = l.db.rows[max(0, n-2)].Digest
+	}
 	for _, id := range w.Orders {
 		if o, ok := l.db.orders[id]; ok {
 			found.Orders = append(found.Orders, o)
@@ -106,12 +109,14 @@ func (l *ledger) Find(ctx context.Context, w *command.Wanted) (*command.Found, e
 }
 
 // Append implements command.Ledger.
-func (l *ledger) Append(ctx context.Context, a *command.Appending) error { return l.append(ctx, a, nil) }
+func (l *ledger) Append(ctx context.Context, a *command.Appending) error {
+	return l.append(ctx, a, nil)
+}
 
 func (l *ledger) append(ctx context.Context, a *command.Appending, by *held) error {
 	f, ok := l.p.call(ctx, "commit", a.To.Position)
 	if !ok {
-		if l.p.isDead() && f.oneIn(2) { // it was on its way when its sender died
+		if f != nil && l.p.isDead() && f.oneIn(2) { // it was on its way when its sender died
 			_ = l.db.store(a, by)
 		}
 		return lostConnection()
@@ -130,6 +135,9 @@ func (l *ledger) append(ctx context.Context, a *command.Appending, by *held) err
 	}
 	if err := l.db.wait(ctx, by); err != nil {
 		return err
+	}
+	if l.db.w.broken == BreakAcknowledgeFirst && f.oneIn(failOne) {
+		return nil
 	}
 	err := l.db.store(a, by)
 	if err != nil {

@@ -43,7 +43,6 @@ func Run(ctx context.Context, seed uint64, broken Break) Result {
 	cancel()
 	for _, n := range nodes {
 		n.kill()
-		n.life().done.Wait()
 	}
 	w.group.Wait()
 	result := Result{
@@ -72,11 +71,13 @@ func (w *world) happens(nodes []*node, f *fate) {
 	v := w.views[f.below(len(w.views))]
 	switch f.below(14) {
 	case 0, 1, 2:
-		n.kill()
+		if !n.kill() {
+			return
+		}
 		w.goes(func() {
-			n.life().done.Wait()
-			sleep(w.ctx, f.upTo(time.Second))
-			n.start()
+			if sleep(w.ctx, f.upTo(time.Second)) {
+				n.start()
+			}
 		})
 	case 3, 4:
 		p := n.life()

@@ -165,8 +165,11 @@ const (
 	failOne   = 30                   // one in so many fails before it has done anything
 )
 
-// call is the way to a store: it takes its time, and may fail before anything has happened.
+// call is the way to a store: it takes its time, and may fail before anything has happened. What is dead calls nobody, and has no fate.
 func (p *process) call(ctx context.Context, what string, arg int64) (f *fate, ok bool) {
+	if p.isDead() {
+		return nil, false
+	}
 	f = p.w.draw(p.name, what, arg)
 	p.w.calls.Add(1)
 	takes := 20*time.Microsecond + f.upTo(callTakes)
@@ -180,6 +183,7 @@ func (p *process) call(ctx context.Context, what string, arg int64) (f *fate, ok
 	ok = sleep(ctx, takes)
 	if still := p.running(); still != nil {
 		<-still
+		ok = sleep(ctx, f.upTo(callTakes)) // what stood still goes on one after the other
 	}
 	if fails || p.isDead() {
 		p.w.faults.Add(1)

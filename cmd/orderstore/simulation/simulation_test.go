@@ -19,6 +19,9 @@ var (
 	seeds   = flag.Uint64("seeds", 300, "how many seeds are run, from 1 on")
 )
 
+// caughtWithin is how many seeds it takes at most to see that something is left out.
+const caughtWithin = 300
+
 // again says how a run is made again.
 const again = "seed %d: %v\n\tgo test ./cmd/orderstore/simulation -run TestSimulation -seed %d"
 
@@ -73,24 +76,31 @@ func TestSeedsAreRunAgainTheSame(t *testing.T) {
 	}
 }
 
-// The checks notice what is left out.
+// The checks notice what is left out, each by what it breaks.
 func TestWhatIsBrokenIsCaught(t *testing.T) {
 	t.Parallel()
-	for _, broken := range []simulation.Break{
-		simulation.BreakExpectation, simulation.BreakCompareAndSet, simulation.BreakUnique, simulation.BreakCheckpointFirst,
-		simulation.BreakViewCompareAndSet,
+	for broken, by := range map[simulation.Break]string{
+		simulation.BreakExpectation:       "is not log row",
+		simulation.BreakCompareAndSet:     "was appended behind",
+		simulation.BreakUnique:            "is in the log twice",
+		simulation.BreakCheckpointFirst:   "and is given",
+		simulation.BreakViewCompareAndSet: "and is given",
+		simulation.BreakCheckpointApart:   "and is given",
+		simulation.BreakSkip:              "timeline of",
+		simulation.BreakAcknowledgeFirst:  "was acknowledged",
+		simulation.BreakBytes:             "is not log row",
+		simulation.BreakStaleHead:         "does not follow",
 	} {
 		t.Run(string(broken), func(t *testing.T) {
 			t.Parallel()
 			var caught error
 			seed := uint64(0)
-			for caught == nil && seed < 300 {
+			for caught == nil && seed < caughtWithin {
 				seed++
 				caught = runIn(t, seed, broken).Broken
 			}
-			require.Error(t, caught, "%s was not caught in %d seeds", broken, seed)
+			require.ErrorContains(t, caught, by, "in %d seeds", seed)
 			t.Logf("seed %d: %v", seed, caught)
 		})
 	}
 }
-
