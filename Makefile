@@ -14,6 +14,8 @@ FUZZTIME ?= 60s
 FAULTS ?= 200
 SEED ?= 1
 SHORT = kill,freeze,link,commit,consumers,connections,standby,party,endpoint
+# How many sequences of faults simulate runs.
+SEEDS ?= 100000
 # Where bench writes its page and plots.
 OUT ?= measured
 # Test binaries at a time. Each may run a Postgres and a broker of its own, so more than four only get in each other's way.
@@ -29,7 +31,7 @@ LINT = .cache/bin/golangci-lint-$(LINT_VERSION)-$(shell go env GOVERSION 2>/dev/
 SPECTRAL := 6.16.3
 GOFUMPT = go tool -modfile=tools.mod gofumpt
 
-.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos chaos-short chaos-bugs fuzz security clean
+.PHONY: help run demo setup build test lint lint-api lint-fix fmt bench chaos chaos-short chaos-bugs simulate fuzz security clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -86,6 +88,9 @@ chaos-bugs: quiet-setup ## Run a server with each seeded bug, and check that the
 	@mkdir -p bin
 	go build -tags seededbugs -o bin/orderstore-seeded ./cmd/orderstore
 	go run ./internal/chaos/orderbugs -program bin/orderstore-seeded $(BUGS)
+
+simulate: ## Run the committer, the relay and the projection under SEEDS (100000) sequences of faults, on stores in memory
+	GOGC=800 go test -count 1 -timeout 2h -v -run 'TestSimulation$$' ./cmd/orderstore/simulation -seeds $(SEEDS)
 
 fuzz: quiet-setup ## Run every fuzz target for FUZZTIME (60s) each
 	@FUZZTIME="$(FUZZTIME)" scripts/fuzz

@@ -137,7 +137,7 @@ func (r *Relay) examineFront(ctx context.Context, bounds stream.Bounds) error {
 	if bounds.First <= 1 {
 		return nil
 	}
-	first, err := r.rows.Kept(ctx, r.cfg.Limits.Half(), time.Now())
+	first, err := r.on.Kept(ctx, r.cfg.Limits.Half(), time.Now())
 	if err != nil || bounds.First <= first {
 		return err
 	}

@@ -166,7 +166,7 @@ func TestOnlyTheRelayWithTheLeaseMakesTheStreamAgain(t *testing.T) {
 	damage, ok := errors.AsType[*damageError](err)
 	require.True(t, ok, err)
 	require.Equal(t, int64(20), damage.at)
-	without := &lease{pool: b.pool}
+	without := newLease(b.pool, leaseKey)
 	require.ErrorIs(t, r.rebuild(t.Context(), without, damage), errNotMine)
 	require.Equal(t, int64(20), b.verify().At)
 	_, err = without.take(t.Context())

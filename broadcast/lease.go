@@ -19,21 +19,25 @@ const (
 	freeLease = `SELECT pg_advisory_unlock($1)`
 )
 
-// lease lets one of many work. It is a session's advisory lock: it ends with the connection, so one that dies or is cut off from
-// the database gives it up.
-type lease struct {
-	pool    *pgxpool.Pool
-	key     int64
-	conn    *pgxpool.Conn
-	stuck   time.Time // since when the stream has stood still behind the log
-	stuckAt int64
+// Lock is a lock that ends with the session that has it: one that dies or is cut off gives it up. It is for one goroutine.
+type Lock interface {
+	// Try asks for it in a new session.
+	Try(ctx context.Context) (got bool, err error)
+	// Held says whether the session that has it still lives. One that does not is given up.
+	Held(ctx context.Context) bool
+	// Free gives it back, if it is had.
+	Free(ctx context.Context)
 }
 
-// take tries to get the lease, or to keep it.
-func (l *lease) take(ctx context.Context) (bool, error) {
-	if l.conn != nil && l.held(ctx) {
-		return true, nil
-	}
+// advisory is a session's advisory lock.
+type advisory struct {
+	pool *pgxpool.Pool
+	key  int64
+	conn *pgxpool.Conn
+}
+
+// Try implements Lock.
+func (l *advisory) Try(ctx context.Context) (bool, error) {
 	conn, err := l.pool.Acquire(ctx)
 	if err != nil {
 		return false, fmt.Errorf("take lease: %w", err)
@@ -47,14 +51,8 @@ func (l *lease) take(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// held says whether the connection that holds the lease still lives. A relay without the lease (it races) holds nothing, and is
-// told to try again.
-func (l *lease) held(ctx context.Context) bool {
-	if l.conn == nil {
-		return false
-	}
-	ctx, cancel := context.WithTimeout(ctx, brokerAnswer)
-	defer cancel()
+// Held implements Lock.
+func (l *advisory) Held(ctx context.Context) bool {
 	if err := l.conn.Ping(ctx); err != nil {
 		l.drop(ctx)
 		return false
@@ -62,10 +60,8 @@ func (l *lease) held(ctx context.Context) bool {
 	return true
 }
 
-func (l *lease) release(ctx context.Context) {
-	if l.conn == nil {
-		return
-	}
+// Free implements Lock.
+func (l *advisory) Free(ctx context.Context) {
 	if _, err := l.conn.Exec(ctx, freeLease, l.key); err != nil {
 		l.drop(ctx)
 		return
@@ -75,10 +71,50 @@ func (l *lease) release(ctx context.Context) {
 }
 
 // drop closes the connection, which ends the lock, instead of giving it back to the pool.
-func (l *lease) drop(ctx context.Context) {
+func (l *advisory) drop(ctx context.Context) {
 	conn := l.conn.Hijack()
 	l.conn = nil
 	_ = conn.Close(context.WithoutCancel(ctx)) // it is lost either way
+}
+
+// lease lets one of many work.
+type lease struct {
+	lock    Lock
+	mine    bool
+	stuck   time.Time // since when the stream has stood still behind the log
+	stuckAt int64
+}
+
+func newLease(pool *pgxpool.Pool, key int64) *lease {
+	return &lease{lock: &advisory{pool: pool, key: key}}
+}
+
+// take tries to get the lease, or to keep it.
+func (l *lease) take(ctx context.Context) (bool, error) {
+	if l.mine && l.held(ctx) {
+		return true, nil
+	}
+	var err error
+	l.mine, err = l.lock.Try(ctx)
+	return l.mine, err
+}
+
+// held says whether the lease still is this one's. A relay without it (it races) holds nothing, and is told to try again.
+func (l *lease) held(ctx context.Context) bool {
+	if !l.mine {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, brokerAnswer)
+	defer cancel()
+	l.mine = l.lock.Held(ctx)
+	return l.mine
+}
+
+func (l *lease) release(ctx context.Context) {
+	if l.mine {
+		l.lock.Free(ctx)
+		l.mine = false
+	}
 }
 
 // mayWork says whether this relay is to publish: it has the lease, or whoever has it does nothing while the log grows.

@@ -61,7 +61,7 @@ func (k *ConsumerKeeper) Name() string { return "consumer keeper" }
 
 // Run works until ctx ends. Trouble with broker or database is waited out.
 func (k *ConsumerKeeper) Run(ctx context.Context) error {
-	lease := &lease{pool: k.cfg.Pool, key: consumersLease}
+	lease := newLease(k.cfg.Pool, consumersLease)
 	defer lease.release(context.WithoutCancel(ctx))
 	for ctx.Err() == nil {
 		began := time.Now()

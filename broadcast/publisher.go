@@ -21,9 +21,9 @@ import (
 // publisher sends batches of records to the stream without waiting for each. The library's asynchronous publishing keeps a future, a
 // timer and a reply subject for each message, which cost more than the message; a batch needs one of each.
 type publisher struct {
-	nc     *nats.Conn
+	nc     Connection
 	inbox  string
-	acks   *nats.Subscription
+	close  func()
 	batch  atomic.Int64
 	arrive chan ack
 	msg    nats.Msg // used again for each message
@@ -56,21 +56,38 @@ type ack struct {
 	err      error
 }
 
-func newPublisher(nc *nats.Conn, f *flush) (*publisher, error) {
-	p := &publisher{nc: nc, flush: f, inbox: nc.NewInbox(), arrive: make(chan ack, 2*relayBatch), msg: nats.Msg{Header: nats.Header{}}}
-	acks, err := nc.Subscribe(p.inbox+".*.*", p.answer)
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to acknowledgements: %w", err)
-	}
-	// No limit of their number: there are never more than were sent.
-	if err := acks.SetPendingLimits(-1, -1); err != nil {
-		return nil, fmt.Errorf("subscribe to acknowledgements: %w", err)
-	}
-	p.acks = acks
-	return p, nil
+// Connection is what messages are published on, and answered.
+type Connection interface {
+	NewInbox() string
+	PublishMsg(msg *nats.Msg) error // it takes a copy
+	// Hear has answer called with what comes on a subject, until it is stopped.
+	Hear(subject string, answer func(*nats.Msg)) (stop func(), err error)
 }
 
-func (p *publisher) close() { _ = p.acks.Unsubscribe() } // on a closed connection there is nothing to end
+// natsConnection is the client's.
+type natsConnection struct{ *nats.Conn }
+
+// Hear implements Connection.
+func (c natsConnection) Hear(subject string, answer func(*nats.Msg)) (func(), error) {
+	s, err := c.Subscribe(subject, answer)
+	if err != nil {
+		return nil, err
+	}
+	// No limit of their number: there are never more than were sent.
+	if err := s.SetPendingLimits(-1, -1); err != nil {
+		return nil, err
+	}
+	return func() { _ = s.Unsubscribe() }, nil // on a closed connection there is nothing to end
+}
+
+func newPublisher(nc Connection, f *flush) (*publisher, error) {
+	p := &publisher{nc: nc, flush: f, inbox: nc.NewInbox(), arrive: make(chan ack, 2*relayBatch), msg: nats.Msg{Header: nats.Header{}}}
+	var err error
+	if p.close, err = nc.Hear(p.inbox+".*.*", p.answer); err != nil {
+		return nil, fmt.Errorf("subscribe to acknowledgements: %w", err)
+	}
+	return p, nil
+}
 
 // answer hands over the acknowledgements of the batch under way; those of one that was given up are too late.
 func (p *publisher) answer(m *nats.Msg) {

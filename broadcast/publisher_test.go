@@ -44,7 +44,7 @@ func TestBatchThatIsRefusedEndsAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	records, err := stream.NewLog(b.pool).Read(t.Context(), 0, 30)
 	require.NoError(t, err)
-	out, err := newPublisher(b.js.Conn(), &flush{})
+	out, err := newPublisher(natsConnection{b.js.Conn()}, &flush{})
 	require.NoError(t, err)
 	t.Cleanup(out.close)
 
@@ -79,7 +79,7 @@ func TestAtomicBatches(t *testing.T) {
 	records, err := stream.NewLog(b.pool).Read(t.Context(), 0, 2500)
 	require.NoError(t, err)
 	how := &flush{slow: true}
-	out, err := newPublisher(b.js.Conn(), how)
+	out, err := newPublisher(natsConnection{b.js.Conn()}, how)
 	require.NoError(t, err)
 	t.Cleanup(out.close)
 

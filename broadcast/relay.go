@@ -66,8 +66,9 @@ type RelayConfig struct {
 // message names the sequence before it. Several relays may run: a lease lets one of them work, and races are safe.
 type Relay struct {
 	cfg       RelayConfig
-	log       *stream.Log // what may be published
-	rows      *stream.Log // the same without the gate, to compare with
+	on        RelayParts
+	log       Log // what may be published
+	rows      Log // the same without the gate, to compare with
 	js        jetstream.JetStream
 	published *stream.Tip
 	metrics   *metrics
@@ -92,9 +93,28 @@ func NewRelay(cfg RelayConfig) (*Relay, error) {
 		return nil, fmt.Errorf("relay: %w", err)
 	}
 	rows := stream.NewLog(cfg.Pool)
-	r := &Relay{cfg: cfg, log: rows.Behind(cfg.Gate), rows: rows, js: js, published: &stream.Tip{}, pace: usualPacing()}
+	return NewRelayOn(cfg, RelayParts{
+		JS: js, Connection: natsConnection{cfg.NATS}, Log: rows.Behind(cfg.Gate), Rows: rows, Kept: rows.Kept,
+		Lock: &advisory{pool: cfg.Pool, key: leaseKey},
+	}), nil
+}
+
+// RelayParts are what a relay works on, in place of a NATS connection and a pool.
+type RelayParts struct {
+	JS         jetstream.JetStream
+	Connection Connection
+	Log        Log // what may be published
+	Rows       Log // all, to compare with
+	// Kept is the first position that a stream with these limits would keep at a time.
+	Kept func(ctx context.Context, limits stream.Limits, now time.Time) (int64, error)
+	Lock Lock // lets one of many relays work
+}
+
+// NewRelayOn makes a relay of its parts. Of the configuration, what the parts stand for is not looked at.
+func NewRelayOn(cfg RelayConfig, on RelayParts) *Relay {
+	r := &Relay{cfg: cfg, on: on, log: on.Log, rows: on.Rows, js: on.JS, published: &stream.Tip{}, pace: usualPacing()}
 	r.metrics = newMetrics(r)
-	return r, nil
+	return r
 }
 
 // Name names the worker.
@@ -135,7 +155,7 @@ func (r *Relay) setHealth(format string, args ...any) {
 // Run copies until ctx ends. Trouble is waited out. A stream that is damaged is made again from the log; one that holds what the log does
 // not halts the relay until it no longer does.
 func (r *Relay) Run(ctx context.Context) error {
-	lease := &lease{pool: r.cfg.Pool, key: leaseKey}
+	lease := &lease{lock: r.on.Lock}
 	defer lease.release(context.WithoutCancel(ctx))
 	for ctx.Err() == nil {
 		if !r.mayWork(ctx, lease) {
@@ -216,7 +236,7 @@ func (r *Relay) copy(ctx context.Context, lease *lease) error {
 	}
 	r.halted.Store(nil)
 	r.published.Set(last)
-	out, err := newPublisher(r.cfg.NATS, &r.flush)
+	out, err := newPublisher(r.on.Connection, &r.flush)
 	if err != nil {
 		return err
 	}
@@ -292,7 +312,7 @@ func (r *Relay) tail(ctx context.Context) (int64, error) {
 // configuration. It returns ErrTakesNothing (test with errors.Is) where that cannot be mended and keeps all out.
 func (r *Relay) Ensure(ctx context.Context) error {
 	_, err := stream.EnsureFrom(ctx, r.js, r.cfg.Limits, func(ctx context.Context) (int64, error) {
-		return r.rows.Kept(ctx, r.cfg.Limits, time.Now())
+		return r.on.Kept(ctx, r.cfg.Limits, time.Now())
 	})
 	if err != nil {
 		return err

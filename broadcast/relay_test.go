@@ -82,7 +82,7 @@ func (r *Relay) copyOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out, err := newPublisher(r.cfg.NATS, &r.flush)
+	out, err := newPublisher(r.on.Connection, &r.flush)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (r *Relay) watch(ctx context.Context, l *lease) *watch {
 	now := time.Now()
 	w := &watch{r: r, lease: l, second: now, minute: now, found: make(chan int64, 1), ended: make(chan struct{})}
 	ctx, w.endScan = context.WithCancel(ctx)
-	if l.conn == nil {
+	if !l.mine {
 		close(w.ended)
 		return w
 	}

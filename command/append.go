@@ -36,6 +36,9 @@ ON CONFLICT (provider) DO UPDATE SET open = l.open + excluded.open`
 // commit stores a round in one round trip: all of it, or nothing. The first statement fails when the log's end is no longer
 // where the round started from, so everything that was read and decided holds.
 func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) error {
+	if s.ledger != nil {
+		return s.ledgerAppend(ctx, r, p, lock)
+	}
 	bulk := postgres.NewBulk()
 	if seeded.On(seeded.HeadNotCompared) {
 		bulk.Exec(`UPDATE log_head SET position = %d, digest = '\x%x'::bytea`, p.to.position, p.to.digest[:])

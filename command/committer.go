@@ -38,6 +38,7 @@ type Tip interface{ Advance(position int64) }
 // Config is what a committer works with.
 type Config struct {
 	Pool   *pgxpool.Pool
+	Ledger Ledger // takes the place of Pool where rounds are not stored in Postgres; nil: they are
 	Tip    Tip
 	Recent *stream.Recent // given what is committed, for a relay in the same process; nil: nobody is
 	Gate   Gate           // nil: nobody watches the primary
@@ -90,7 +91,7 @@ func NewCommitter(cfg Config) *Committer {
 		cfg.Gate = open{}
 	}
 	return &Committer{
-		store: &store{pool: cfg.Pool, cell: events.DefaultCell, now: cfg.Now, keys: cfg.Keys}, seals: seals{cfg.Keys}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
+		store: &store{pool: cfg.Pool, ledger: cfg.Ledger, cell: events.DefaultCell, now: cfg.Now, keys: cfg.Keys}, seals: seals{cfg.Keys}, tip: cfg.Tip, recent: cfg.Recent, now: cfg.Now, logger: cfg.Logger,
 		cache: newCache(), gate: cfg.Gate, queue: newQueue(time.Now), changed: make(chan struct{}, 1), registry: newRegistry(),
 		others: newOthers(), ahead: cfg.Ahead,
 	}

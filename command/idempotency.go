@@ -155,6 +155,9 @@ func (a *Answer) headers() ([]byte, error) {
 // keep stores the answers and load reports of a round that changed nothing else. An answer that another round has kept
 // meanwhile stands.
 func (s *store) keep(ctx context.Context, r *round) error {
+	if s.ledger != nil {
+		return s.ledgerKeep(ctx, r)
+	}
 	batch := &pgx.Batch{}
 	putReports(func(sql string, args ...any) { batch.Queue(sql, args...) }, r)
 	for _, k := range r.kept {

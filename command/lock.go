@@ -15,6 +15,7 @@ import (
 // loses it: the server ends its session.
 type headLock struct {
 	conn *pgxpool.Conn
+	hold Hold // of a ledger, in place of the connection
 	head head
 }
 
@@ -26,6 +27,9 @@ const (
 
 // lock waits until nobody else has it.
 func (s *store) lock(ctx context.Context) (*headLock, error) {
+	if s.ledger != nil {
+		return s.ledgerLock(ctx)
+	}
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("lock log head: %w", err)
@@ -58,6 +62,10 @@ func (l *headLock) commit(ctx context.Context, bulk *postgres.Bulk) error {
 
 // release gives the lock back. It may be nil, and may be called after commit.
 func (l *headLock) release(ctx context.Context) {
+	if l != nil && l.hold != nil {
+		l.hold.Release(ctx)
+		l.hold = nil
+	}
 	if l == nil || l.conn == nil {
 		return
 	}

@@ -21,15 +21,19 @@ type head struct {
 
 // store is the write database as the committer uses it.
 type store struct {
-	pool *pgxpool.Pool
-	cell int16
-	now  func() time.Time
-	keys *customerkeys.Keys // made here, and stored with what is sealed under them
+	pool   *pgxpool.Pool
+	ledger Ledger // in place of the pool; nil: none
+	cell   int16
+	now    func() time.Time
+	keys   *customerkeys.Keys // made here, and stored with what is sealed under them
 }
 
 const selectHead = `SELECT position, digest FROM log_head WHERE cell = $1`
 
 func (s *store) head(ctx context.Context) (head, error) {
+	if s.ledger != nil {
+		return s.ledgerHead(ctx)
+	}
 	var h head
 	var digest []byte
 	if err := s.pool.QueryRow(ctx, selectHead, s.cell).Scan(&h.position, &digest); err != nil {
@@ -43,6 +47,9 @@ const selectDigest = `SELECT digest FROM order_events WHERE position = $1`
 
 // holds says whether the log has this very row at its position.
 func (s *store) holds(ctx context.Context, h head) (bool, error) {
+	if s.ledger != nil {
+		return s.ledgerHolds(ctx, h)
+	}
 	rows, err := s.pool.Query(ctx, selectDigest, h.position)
 	if err != nil {
 		return false, fmt.Errorf("read digest: %w", err)
@@ -61,6 +68,9 @@ const (
 
 // registry brings a registry up to date with what was changed after a position.
 func (s *store) registry(ctx context.Context, r *Registry, after int64) error {
+	if s.ledger != nil {
+		return nil
+	}
 	rows, err := s.pool.Query(ctx, selectRegistry, after)
 	if err != nil {
 		return fmt.Errorf("read registry: %w", err)
@@ -118,6 +128,9 @@ FROM unnest($1::text[], $2::text[]) AS k (provider, result_id) JOIN results r US
 
 // load fetches what the commands of a round want, in one round trip.
 func (s *store) load(ctx context.Context, w *wants, r *round) error {
+	if s.ledger != nil {
+		return s.ledgerLoad(ctx, w, r)
+	}
 	batch := &pgx.Batch{}
 	take := func(rows pgx.Rows) error { return takeOrders(rows, r) }
 	if len(w.refs) > 0 {

@@ -70,13 +70,7 @@ func (l *lane) needs() need {
 
 // forget throws away what the lane remembers of orders. The database is asked again.
 func (l *lane) forget() {
-	var source documents = viewDocuments{pool: l.g.p.cfg.Pool}
-	if !l.has(OrderView) {
-		source = timelineDocuments{
-			pool: l.g.p.cfg.Pool, tip: l.g.p.tips[Timeline], at: func() int64 { return l.at.position }, views: l.views,
-		}
-	}
-	l.folder = newFolder(source, recentOrders, nil)
+	l.folder = newFolder(l.documents(), recentOrders, nil)
 	l.folder.skips, _ = foldSkips(l.views)
 }
 
@@ -252,7 +246,7 @@ func (l *lane) apply(ctx context.Context, records []stream.Record) error {
 		case err != nil:
 			err = l.isolate(ctx, err, n)
 		default:
-			l.flight = q.send(ctx, l.g.p.cfg.Pool, l.g.p.cfg.Now)
+			l.flight = q.send(ctx, l.g.p.commit, l.g.p.cfg.Now)
 			facts = facts[n:]
 		}
 		if err != nil {
@@ -290,7 +284,7 @@ func (l *lane) again(ctx context.Context, facts []fact) error {
 		n := min(l.limit, len(facts))
 		q, err := l.prepare(ctx, facts[:n])
 		if err == nil {
-			f := q.send(ctx, l.g.p.cfg.Pool, l.g.p.cfg.Now)
+			f := q.send(ctx, l.g.p.commit, l.g.p.cfg.Now)
 			<-f.landed
 			err = f.err
 			if err == nil {

@@ -75,12 +75,16 @@ type Config struct {
 	// Pool is the read database. It may be opened with AsyncCommit: views and their checkpoint revert together when the
 	// server crashes, and what was lost is read again from the log.
 	Pool *pgxpool.Pool
+	// Store takes the place of Pool where the views are not kept in Postgres; nil: they are.
+	Store Store
 	// NewFollower makes a reader of what comes after a position whose digest is given.
 	NewFollower func(after int64, digest [32]byte) Follower
 	Changes     Changes // nil: nobody hears of them
 	Logger      *slog.Logger
 	Now         func() time.Time      // nil: time.Now
 	Registerer  prometheus.Registerer // nil: no metrics
+	// Spread gives a part of a pause, so that those who wait for one database do not come back together; nil: one at random.
+	Spread func(time.Duration) time.Duration
 }
 
 // Projection keeps the views of one read database. Two of them on one database by mistake stay correct: the checkpoint is
@@ -114,6 +118,9 @@ func New(cfg Config) *Projection {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Spread == nil {
+		cfg.Spread = func(d time.Duration) time.Duration { return rand.N(d) } //nolint:gosec // it spreads attempts, and is no secret
 	}
 	if cfg.Changes == nil {
 		cfg.Changes = nobody{}
@@ -160,7 +167,7 @@ func (p *Projection) Run(ctx context.Context) error {
 			wait = retryFirst
 		}
 		p.report(ctx, err, wait)
-		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
+		if err := pause(ctx, wait/2+p.cfg.Spread(wait)); err != nil {
 			return err
 		}
 		wait = min(2*wait, retryMost)
@@ -228,7 +235,7 @@ func byCheckpoint(views []view, points map[string]checkpoint, stopped map[string
 // load reads the checkpoints and tells them to everybody who waits. A view whose table is of another version of its code is foreign:
 // nothing is written to it from here.
 func (p *Projection) load(ctx context.Context) (points map[string]checkpoint, own, foreign []view, err error) {
-	if points, err = loadCheckpoints(ctx, p.cfg.Pool, p.views); err != nil {
+	if points, err = p.checkpoints(ctx); err != nil {
 		return nil, nil, nil, err
 	}
 	for _, v := range p.views {
@@ -244,7 +251,7 @@ func (p *Projection) load(ctx context.Context) (points map[string]checkpoint, ow
 		}
 		p.setStatus(v.name, at, at.stopped)
 		v.generation = at.generation
-		if v.skips, err = loadSkips(ctx, p.cfg.Pool, v.name, at.generation); err != nil {
+		if v.skips, err = p.skipsOf(ctx, v); err != nil {
 			return nil, nil, nil, err
 		}
 		own = append(own, v)
@@ -278,7 +285,7 @@ func (p *Projection) setStatus(name string, at checkpoint, stopped string) bool 
 // stop keeps views where they are. Others of the same checkpoint go on.
 func (p *Projection) stop(ctx context.Context, all, stopping []view, at checkpoint, cause error) error {
 	reason := fmt.Sprintf("at %d: %v", at.position+1, cause)
-	if err := stopCheckpoints(ctx, p.cfg.Pool, all, stopping, at, reason); err != nil {
+	if err := p.stopAt(ctx, all, stopping, at, reason); err != nil {
 		return err
 	}
 	for _, v := range stopping {

@@ -171,7 +171,7 @@ func (l *loader) apply(ctx context.Context, facts []fact, stage string, target i
 	if err := l.settle(stage, target); err != nil {
 		return err
 	}
-	l.flight, l.ahead = q.send(ctx, b.r.next, b.r.cfg.Now), q.to
+	l.flight, l.ahead = q.send(ctx, func(ctx context.Context, q *queued) error { return q.commit(ctx, b.r.next) }, b.r.cfg.Now), q.to
 	return b.r.reach("loading")
 }
 

@@ -20,10 +20,13 @@ import (
 type queued struct {
 	bulk   *postgres.Bulk
 	before *postgres.Bulk // nil but for a seeded bug
+	views  []view
 	facts  []fact
+	from   checkpoint
 	to     checkpoint
-	copies []view // whose statement is the second, third, … of those without parameters
-	others []view // whose statement is the first, second, … of those with parameters
+	writes []*changed // the orders that it changes, where a view needs them
+	copies []view     // whose statement is the second, third, … of those without parameters
+	others []view     // whose statement is the first, second, … of those with parameters
 	tell   Changes
 	orders [][16]byte // of order_view that it changes
 }
@@ -42,7 +45,7 @@ func advanceLive(bulk *postgres.Bulk, views []view, from, to checkpoint) {
 
 func queue(views []view, b *batch, from checkpoint, advance advancer) (*queued, error) {
 	last := &b.facts[len(b.facts)-1]
-	q := &queued{bulk: postgres.NewBulk(), facts: b.facts, tell: nobody{}, to: checkpoint{position: last.Position, digest: last.Digest}}
+	q := &queued{bulk: postgres.NewBulk(), views: views, facts: b.facts, from: from, writes: b.orders, tell: nobody{}, to: checkpoint{position: last.Position, digest: last.Digest}}
 	if seeded.On(seeded.CheckpointApart) {
 		q.before = postgres.NewBulk()
 		advance(q.before, views, from, q.to)
@@ -92,13 +95,13 @@ type flight struct {
 }
 
 // send commits the transaction in the background. Who hears of changes hears of them before anybody can read them.
-func (q *queued) send(ctx context.Context, pool *pgxpool.Pool, now func() time.Time) *flight {
+func (q *queued) send(ctx context.Context, commit func(context.Context, *queued) error, now func() time.Time) *flight {
 	f := &flight{facts: q.facts, to: q.to, landed: make(chan struct{})}
 	began := now()
 	q.tell.Changing(q.orders, q.to.position)
 	go func() {
 		defer close(f.landed)
-		if f.err = q.commit(ctx, pool); f.err == nil {
+		if f.err = commit(ctx, q); f.err == nil {
 			q.tell.Reached(q.to.position)
 		}
 		f.took = now().Sub(began)

@@ -44,7 +44,7 @@ func (g *generation) look(ctx context.Context, own bool) error {
 	for i, v := range g.own {
 		known[i] = g.p.tips[v.name].Position()
 	}
-	points, err := readCheckpoints(ctx, g.p.cfg.Pool)
+	points, err := g.p.recheck(ctx)
 	if err != nil {
 		return err
 	}

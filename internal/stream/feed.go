@@ -25,31 +25,28 @@ var (
 	errRefilling = errors.New("the stream is being filled again")
 )
 
-// feed is one consumer at the broker and what it has sent that was not taken yet. It acknowledges nothing: the reader's own
-// database knows how far it is.
-type feed struct {
-	messages chan jetstream.Msg
-	failed   chan error
-	done     chan struct{}
-	consume  jetstream.ConsumeContext
+// Broker is where the stream is read.
+type Broker interface {
+	// Connected says whether it is worth asking.
+	Connected() bool
+	Bounds(ctx context.Context) (Bounds, error)
+	// Consume has received called, from one goroutine, with what comes after a position, and failed with what goes wrong, until it is
+	// stopped. Nothing is acknowledged.
+	Consume(ctx context.Context, after int64, received func(jetstream.Msg), failed func(error)) (stop func(), err error)
 }
 
-// openFeed makes a consumer of what comes after a position. A reader that may read the log instead keeps away from a stream that is
-// being filled again.
-func openFeed(ctx context.Context, js jetstream.JetStream, after int64, hasLog bool) (*feed, error) {
-	ctx, cancel := context.WithTimeout(ctx, consumerWithin)
-	defer cancel()
-	bounds, err := BoundsOf(ctx, js)
-	if err != nil {
-		return nil, err
-	}
-	if bounds.First > after+1 {
-		return nil, errNotInStream
-	}
-	if hasLog && bounds.Last+feedBuffer < after {
-		return nil, errRefilling
-	}
-	consumer, err := js.CreateConsumer(ctx, Name, jetstream.ConsumerConfig{
+// jetStreamBroker reads by a pull consumer.
+type jetStreamBroker struct{ js jetstream.JetStream }
+
+// Connected implements Broker.
+func (b jetStreamBroker) Connected() bool { return b.js.Conn().IsConnected() }
+
+// Bounds implements Broker.
+func (b jetStreamBroker) Bounds(ctx context.Context) (Bounds, error) { return BoundsOf(ctx, b.js) }
+
+// Consume implements Broker.
+func (b jetStreamBroker) Consume(ctx context.Context, after int64, received func(jetstream.Msg), failed func(error)) (func(), error) {
+	consumer, err := b.js.CreateConsumer(ctx, Name, jetstream.ConsumerConfig{
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:       uint64(after + 1), //nolint:gosec // positions are never negative
 		AckPolicy:         jetstream.AckNonePolicy,
@@ -60,15 +57,45 @@ func openFeed(ctx context.Context, js jetstream.JetStream, after int64, hasLog b
 	if err != nil {
 		return nil, fmt.Errorf("create consumer: %w", err)
 	}
+	consume, err := consumer.Consume(received, jetstream.PullMaxMessages(feedBuffer), jetstream.PullExpiry(pullExpiry),
+		jetstream.PullHeartbeat(pullHeartbeat), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { failed(err) }))
+	if err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
+	return consume.Stop, nil
+}
+
+// feed is one consumer at the broker and what it has sent that was not taken yet. It acknowledges nothing: the reader's own
+// database knows how far it is.
+type feed struct {
+	messages chan jetstream.Msg
+	failed   chan error
+	done     chan struct{}
+	end      func()
+}
+
+// openFeed makes a consumer of what comes after a position. A reader that may read the log instead keeps away from a stream that is
+// being filled again.
+func openFeed(ctx context.Context, broker Broker, after int64, hasLog bool) (*feed, error) {
+	ctx, cancel := context.WithTimeout(ctx, consumerWithin)
+	defer cancel()
+	bounds, err := broker.Bounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if bounds.First > after+1 {
+		return nil, errNotInStream
+	}
+	if hasLog && bounds.Last+feedBuffer < after {
+		return nil, errRefilling
+	}
 	f := &feed{
 		messages: make(chan jetstream.Msg, feedBuffer),
 		failed:   make(chan error, 1),
 		done:     make(chan struct{}),
 	}
-	f.consume, err = consumer.Consume(f.receive, jetstream.PullMaxMessages(feedBuffer), jetstream.PullExpiry(pullExpiry),
-		jetstream.PullHeartbeat(pullHeartbeat), jetstream.ConsumeErrHandler(f.fail))
-	if err != nil {
-		return nil, fmt.Errorf("consume: %w", err)
+	if f.end, err = broker.Consume(ctx, after, f.receive, f.fail); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
@@ -80,7 +107,7 @@ func (f *feed) receive(msg jetstream.Msg) {
 	}
 }
 
-func (f *feed) fail(_ jetstream.ConsumeContext, err error) {
+func (f *feed) fail(err error) {
 	select {
 	case f.failed <- err:
 	default:
@@ -89,17 +116,17 @@ func (f *feed) fail(_ jetstream.ConsumeContext, err error) {
 
 func (f *feed) stop() {
 	close(f.done)
-	f.consume.Stop()
+	f.end()
 }
 
 // readStream takes what the stream has sent, after waiting for one message at most idleWait long. No records and no error
 // means that nothing came.
 func (f *Follower) readStream(ctx context.Context, limit int) ([]Record, error) {
-	if !f.cfg.JS.Conn().IsConnected() {
+	if !f.cfg.Broker.Connected() {
 		return nil, nats.ErrDisconnected // the consumer would say so only after a while without a heartbeat
 	}
 	if f.feed == nil {
-		feed, err := openFeed(ctx, f.cfg.JS, f.position, f.cfg.Log != nil)
+		feed, err := openFeed(ctx, f.cfg.Broker, f.position, f.cfg.Log != nil)
 		if err != nil {
 			return nil, err
 		}

@@ -24,12 +24,18 @@ const (
 // FollowerConfig says from where a follower reads on.
 type FollowerConfig struct {
 	JS     jetstream.JetStream
-	Log    *Log     // what the stream no longer or not yet holds is read here; nil: the stream alone
-	Recent *Recent  // what this process appended itself and need not read again; nil: nothing
-	After  int64    // the last position that was read
-	Digest [32]byte // its digest
-	Name   string   // for the log lines
+	Broker Broker    // the stream is read here; nil: by JS
+	Log    LogReader // what the stream no longer or not yet holds is read here; nil: the stream alone
+	Recent *Recent   // what this process appended itself and need not read again; nil: nothing
+	After  int64     // the last position that was read
+	Digest [32]byte  // its digest
+	Name   string    // for the log lines
 	Logger *slog.Logger
+}
+
+// LogReader gives up to limit records after a position, in order and without a gap; none where the log ends there. *Log is one.
+type LogReader interface {
+	Read(ctx context.Context, after int64, limit int) ([]Record, error)
 }
 
 // Follower reads the log in order, each position once: what its own process appended from memory, all else from the stream as long as
@@ -46,6 +52,12 @@ type Follower struct {
 
 // NewFollower makes a follower. It asks nothing of anybody until Next.
 func NewFollower(cfg FollowerConfig) *Follower {
+	if log, ok := cfg.Log.(*Log); ok && log == nil {
+		cfg.Log = nil
+	}
+	if cfg.Broker == nil {
+		cfg.Broker = jetStreamBroker{cfg.JS}
+	}
 	return &Follower{cfg: cfg, position: cfg.After, digest: cfg.Digest}
 }
 
