@@ -54,7 +54,10 @@ type manner struct {
 
 func manners() []manner {
 	return []manner{
-		{"hang", func(_ http.ResponseWriter, r *http.Request, until <-chan struct{}) { either(r, until) }},
+		{"hang", func(_ http.ResponseWriter, r *http.Request, until <-chan struct{}) {
+			either(r, until)
+			panic(http.ErrAbortHandler) // one that returns has answered 200
+		}},
 		{"drip", drip},
 		{"redirect", func(w http.ResponseWriter, r *http.Request, _ <-chan struct{}) {
 			http.Redirect(w, r, "http://127.0.0.1:1/elsewhere", http.StatusTemporaryRedirect)
