@@ -14,6 +14,7 @@ import (
 	"github.com/orderstore/orderstore/cmd/orderstore/simulation"
 )
 
+//nolint:gochecknoglobals // the command line
 var (
 	oneSeed = flag.Uint64("seed", 0, "run this seed alone")
 	seeds   = flag.Uint64("seeds", 300, "how many seeds are run, from 1 on")
