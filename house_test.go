@@ -62,7 +62,7 @@ func TestNamedTargetsExist(t *testing.T) {
 	for _, match := range regexp.MustCompile(`(?m)^([a-z-]+):.* ## `).FindAllStringSubmatch(read(t, "Makefile"), -1) {
 		targets[match[1]] = true
 	}
-	for _, name := range []string{"run", "test", "build", "lint", "bench", "chaos", "chaos-short", "chaos-bugs", "demo", "setup", "fmt", "clean", "help", "fuzz", "security"} {
+	for _, name := range []string{"run", "test", "build", "lint", "bench", "chaos", "chaos-short", "chaos-bugs", "simulate", "demo", "setup", "fmt", "clean", "help", "fuzz", "security"} {
 		assert.True(t, targets[name], "Makefile has no described target %s", name)
 	}
 	named := regexp.MustCompile("(?m)(?:`|\\$ |^)make ((?:[a-z-]+ ?)+)")
