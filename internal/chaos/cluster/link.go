@@ -9,16 +9,13 @@ import (
 	"time"
 
 	"github.com/Shopify/toxiproxy/v2"
-	"github.com/Shopify/toxiproxy/v2/collectors"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 	"github.com/rs/zerolog"
 )
 
 // links are the proxies of one cluster.
 type links struct {
 	server *toxiproxy.ApiServer
-	bytes  *collectors.ProxyMetricCollectors
 
 	mu  sync.Mutex
 	all []*Link
@@ -26,9 +23,8 @@ type links struct {
 
 func newLinks() *links {
 	zerolog.SetGlobalLevel(zerolog.Disabled) // its toxics write to a logger of the whole process
-	metrics := toxiproxy.NewMetricsContainer(prometheus.NewRegistry())
-	metrics.ProxyMetrics = collectors.NewProxyMetricCollectors()
-	return &links{server: toxiproxy.NewServer(metrics, zerolog.Nop()), bytes: metrics.ProxyMetrics}
+	registerMeter()
+	return &links{server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())}
 }
 
 // Link is the way from one part of the cluster to another: all connections of From to To go through it.
@@ -37,8 +33,9 @@ type Link struct {
 
 	mu    sync.Mutex
 	proxy *toxiproxy.Proxy
-	bytes *collectors.ProxyMetricCollectors
-	made  int // toxics, for their names
+	meter int      // its number among the meters
+	made  int      // toxics, for their names
+	broke []string // the toxics that break it now
 }
 
 // Name is "from>to".
@@ -46,11 +43,17 @@ func (l *Link) Name() string { return l.From + ">" + l.To }
 
 // open makes a link to an address.
 func (l *links) open(from, to, upstream string) (*Link, error) {
-	link := &Link{From: from, To: to, bytes: l.bytes}
+	link := &Link{From: from, To: to, meter: newMeter()}
 	link.proxy = toxiproxy.NewProxy(l.server, link.Name(), "127.0.0.1:0", upstream)
 	if err := link.proxy.Start(); err != nil {
 		return nil, fmt.Errorf("open link %s: %w", link.Name(), err)
 	}
+	for _, d := range []string{Up, Down} {
+		if err := link.toxic(typeMeter, d, fmt.Sprintf(`{"number":%d}`, link.meter)); err != nil {
+			return nil, err
+		}
+	}
+	link.broke = nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, link)
@@ -112,6 +115,7 @@ func (l *Link) toxic(kind, direction, attributes string) error {
 	if err != nil {
 		return fmt.Errorf("break link %s: %w", l.Name(), err)
 	}
+	l.broke = append(l.broke, fmt.Sprint("t", l.made))
 	return nil
 }
 
@@ -123,10 +127,14 @@ func (l *Link) Heal(ctx context.Context, broken bool) error {
 	if broken {
 		l.proxy.Stop()
 	}
+	names := l.broke
+	l.broke = nil
 	done := make(chan struct{})
 	go func() {
-		l.proxy.Toxics.ResetToxics(ctx)
-		close(done)
+		defer close(done)
+		for _, name := range names {
+			_ = l.proxy.Toxics.RemoveToxic(ctx, name) // it is there, or was never
+		}
 	}()
 	select {
 	case <-done:
@@ -156,22 +164,5 @@ func (l *Link) Point(upstream string) error {
 	return nil
 }
 
-// Bytes are how many went in and came out, in both directions, since the link was opened.
-func (l *Link) Bytes() (in, out int64) {
-	return l.sum(l.bytes.ReceivedBytesTotal), l.sum(l.bytes.SentBytesTotal)
-}
-
-func (l *Link) sum(of *prometheus.CounterVec) int64 {
-	var total float64
-	for _, direction := range []string{Up, Down} {
-		counter, err := of.GetMetricWithLabelValues(direction, l.Name(), l.proxy.Listen, l.proxy.Upstream)
-		if err != nil {
-			continue
-		}
-		var m dto.Metric
-		if counter.Write(&m) == nil {
-			total += m.GetCounter().GetValue()
-		}
-	}
-	return int64(total)
-}
+// Bytes are how many were sent into the link since it was opened, in both directions.
+func (l *Link) Bytes() int64 { return metered(l.meter) }
