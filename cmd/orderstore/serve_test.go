@@ -53,10 +53,10 @@ func (o *outside) serve(t *testing.T, roles string) string {
 }
 
 // launch is serve for tests that end the node themselves.
-func (o *outside) launch(t *testing.T, roles string) (string, *program) {
+func (o *outside) launch(t *testing.T, roles string, flags ...string) (string, *program) {
 	t.Helper()
 	address := freeAddress(t)
-	p := launch(t, append(o.env, "ORDERSTORE_HTTP="+address), "orderstore", "serve", "--roles", roles)
+	p := launch(t, append(o.env, "ORDERSTORE_HTTP="+address), "orderstore", append([]string{"serve", "--roles", roles}, flags...)...)
 	url := "http://" + address
 	require.Eventually(t, func() bool {
 		if p.ended() {

@@ -231,7 +231,10 @@ func (g *program) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), g.path, g.args...) //nolint:gosec // built by the runner
+	g.mu.Lock()
+	path, args := g.path, g.args
+	g.mu.Unlock()
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), path, args...) //nolint:gosec // built by the runner
 	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), g.env...), out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()

@@ -39,7 +39,7 @@ func faultsCommand() *cobra.Command {
 		Use: "faults", Short: "List the kinds of faults", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			table := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			for _, f := range faults.Catalog(true) {
+			for _, f := range append(faults.Catalog(true), faults.RollingUpgrade("", "")) { // the last one with --upgrade-to
 				alone := ""
 				if f.Alone {
 					alone = "alone"

@@ -36,6 +36,7 @@ type settings struct {
 	users       int
 	dir         string
 	binaries    string
+	upgradeTo   string // folder of the programs of another version; empty: no upgrades
 	keep        bool
 	mount       bool
 	out         io.Writer
@@ -82,13 +83,14 @@ func runCommand() *cobra.Command {
 	f.IntVar(&s.users, "users", 2, "users of each of three tenants, each with one call outstanding")
 	f.StringVar(&s.dir, "dir", "", "folder of the run (default: a temporary one); kept when something was violated")
 	f.StringVar(&s.binaries, "binaries", "bin", "folder of the programs orderstore and orderaux")
+	f.StringVar(&s.upgradeTo, "upgrade-to", "", "folder of another version's orderstore and orderaux: upgrade.rolling goes over to them, and back")
 	f.BoolVar(&s.mount, "disks", os.Geteuid() == 0, "give each store a file system of its own, for power cuts and full disks; takes root")
 	f.BoolVar(&s.keep, "keep", false, "keep the folder in any case")
 	return cmd
 }
 
 func (s *settings) run(ctx context.Context) error {
-	chosen, err := s.chosen()
+	chosen, err := s.chosen(ctx)
 	if err != nil {
 		return err
 	}
@@ -108,7 +110,7 @@ func (s *settings) run(ctx context.Context) error {
 	if err := os.Chmod(s.dir, 0o755); err != nil { //nolint:gosec // as above
 		return fmt.Errorf("open folder: %w", err)
 	}
-	r := &result{Seed: s.seed, Began: time.Now().UTC(), Faults: map[string]int{}, NoBite: map[string]int{}, Version: s.version(ctx)}
+	r := &result{Seed: s.seed, Began: time.Now().UTC(), Faults: map[string]int{}, NoBite: map[string]int{}, Version: version(ctx, s.binaries)}
 	err = s.through(ctx, r, chosen)
 	if err != nil {
 		r.Trouble = err.Error()
@@ -121,8 +123,15 @@ func (s *settings) run(ctx context.Context) error {
 }
 
 // chosen are the faults of the run.
-func (s *settings) chosen() ([]faults.Fault, error) {
+func (s *settings) chosen(ctx context.Context) ([]faults.Fault, error) {
 	all := faults.Catalog(s.mount)
+	if s.upgradeTo != "" {
+		upgrade, err := s.upgrade(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, upgrade)
+	}
 	if len(s.kinds) == 0 {
 		return all, nil
 	}
@@ -138,8 +147,26 @@ func (s *settings) chosen() ([]faults.Fault, error) {
 	return some, nil
 }
 
-func (s *settings) version(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, filepath.Join(s.binaries, "orderstore"), "--version").Output() //nolint:gosec // the caller's own folder
+// upgrade goes between the programs of two folders, which have to say that they are two versions.
+func (s *settings) upgrade(ctx context.Context) (faults.Fault, error) {
+	from, err := filepath.Abs(s.binaries)
+	if err != nil {
+		return faults.Fault{}, err
+	}
+	to, err := filepath.Abs(s.upgradeTo)
+	if err != nil {
+		return faults.Fault{}, err
+	}
+	was, is := version(ctx, from), version(ctx, to)
+	if was == is {
+		return faults.Fault{}, fmt.Errorf("%s and %s are both %s: build another version for --upgrade-to", from, to, was)
+	}
+	s.say("upgrades go from %s to %s", was, is)
+	return faults.RollingUpgrade(from, to), nil
+}
+
+func version(ctx context.Context, binaries string) string {
+	out, err := exec.CommandContext(ctx, filepath.Join(binaries, "orderstore"), "--version").Output() //nolint:gosec // the caller's own folder
 	if err != nil {
 		return "unknown"
 	}
