@@ -27,7 +27,7 @@ type known struct {
 	key     string // Idempotency-Key; empty: it came in a batch
 	version int64  // as it was last answered
 	total   int64
-	tasks   int64 // that it is offered as
+	tasks   int64 // that it is offered as; 0: nobody does its work, and it stays open
 	named   bool  // it has a customer
 }
 
@@ -152,8 +152,11 @@ func (u *user) order(ref string) (known, client.OrderSubmission) {
 		Lines: make([]client.LineSubmission, 1+u.random.IntN(3)),
 	}
 	tasks := int64(len(transports()))
-	if n := u.random.IntN(9); n < 8 {
+	switch n := u.random.IntN(10); {
+	case n < 8:
 		s.BusinessType, tasks = businessType(transports()[n%4]), 1
+	case n == 8:
+		s.BusinessType, tasks = nobodysWork, 0
 	}
 	sum := s.Shipping
 	for i := range s.Lines {
@@ -260,12 +263,31 @@ func (u *user) ownKnown() (known, bool) {
 	return u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.id != "" })
 }
 
-// amend sets an attribute that no other amendment sets, and the shipping.
+// changeable is an order to change: half of them are of work that nobody does, since the others come to their end soon.
+func (u *user) changeable() (known, bool) {
+	if u.random.IntN(2) == 0 {
+		k, ok := u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.id != "" && k.version > 0 && k.tasks == 0 })
+		if ok {
+			return k, true
+		}
+	}
+	return u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.id != "" && k.version > 0 })
+}
+
+// amend changes an order, and sometimes once more for the version that it had before, as one who did not hear of the first change.
 func (u *user) amend(ctx context.Context) {
-	k, ok := u.ownKnown()
-	if !ok || k.version == 0 {
+	k, ok := u.changeable()
+	if !ok {
 		return
 	}
+	u.amendAt(ctx, k)
+	if u.random.IntN(4) == 0 {
+		u.amendAt(ctx, k)
+	}
+}
+
+// amendAt sets an attribute that no other amendment sets, and the shipping, for the version that is known.
+func (u *user) amendAt(ctx context.Context, k known) {
 	u.number++
 	k.mark = fmt.Sprintf("a-%d-%d", u.client, u.number)
 	op := k.op(history.Amend)
@@ -278,8 +300,8 @@ func (u *user) amend(ctx context.Context) {
 }
 
 func (u *user) cancel(ctx context.Context) {
-	k, ok := u.ownKnown()
-	if !ok || k.version == 0 {
+	k, ok := u.changeable()
+	if !ok {
 		return
 	}
 	u.number++
