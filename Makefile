@@ -87,7 +87,7 @@ orderchaos:
 chaos-bugs: quiet-setup ## Run a server with each seeded bug, and check that the checker catches it (BUGS="name …": those alone)
 	@mkdir -p bin
 	go build -tags seededbugs -o bin/orderstore-seeded ./cmd/orderstore
-	go run ./internal/chaos/orderbugs -program bin/orderstore-seeded $(BUGS)
+	go run ./internal/chaos/orderbugs -program bin/orderstore-seeded -page docs/reliability.md $(BUGS)
 
 simulate: ## Run the committer, the relay and the projection under SEEDS (100000) sequences of faults, on stores in memory
 	GOGC=800 go test -count 1 -timeout 2h -v -run 'TestSimulation$$' ./cmd/orderstore/simulation -seeds $(SEEDS)

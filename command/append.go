@@ -40,7 +40,7 @@ func (s *store) commit(ctx context.Context, r *round, p *plan, lock *headLock) e
 		return s.ledgerAppend(ctx, r, p, lock)
 	}
 	bulk := postgres.NewBulk()
-	if seeded.On(seeded.HeadNotCompared) {
+	if seeded.On(seeded.PositionsLost) {
 		bulk.Exec(`UPDATE log_head SET position = %d, digest = '\x%x'::bytea`, p.to.position, p.to.digest[:])
 	} else {
 		bulk.Exec(advanceHead, s.cell, p.from.position, p.to.position, p.to.digest[:])

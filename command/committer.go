@@ -228,6 +228,9 @@ func (c *Committer) attempt(ctx context.Context, jobs []*job) ([]outcome, error)
 	defer c.appending(false)
 	if err := c.append(ctx, r, p, lock); err != nil {
 		r.undo()
+		if seeded.On(seeded.PositionsLost) {
+			c.head = p.to
+		}
 		return nil, err
 	}
 	c.adopt(ctx, r, p)
@@ -345,7 +348,9 @@ func (c *Committer) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := c.whole(ctx, h); err != nil {
+	if seeded.On(seeded.PositionsLost) && c.head.position > h.position {
+		h = c.head
+	} else if err := c.whole(ctx, h); err != nil {
 		return err
 	}
 	if h.position < c.head.position {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // isolate commits the commands of a refused round one by one, so that the one that the database refuses spoils no other.
@@ -47,6 +49,13 @@ func failAll(jobs []*job, err error) []outcome {
 
 func deliver(jobs []*job, outcomes []outcome) {
 	for i, j := range jobs {
+		if seeded.On(seeded.AckBeforeCommit) {
+			select {
+			case j.done <- outcomes[i]:
+			default: // it was answered before
+			}
+			continue
+		}
 		j.done <- outcomes[i]
 	}
 }

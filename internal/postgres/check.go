@@ -61,7 +61,7 @@ func ReadSettings(ctx context.Context, db Querier) (Settings, error) {
 // off or local. The error wraps ErrUnsafeSettings.
 func (s Settings) Check() error {
 	var faults []error
-	if s.Fsync != "on" {
+	if s.Fsync != "on" && !seeded.On(seeded.FsyncOff) {
 		faults = append(faults, fmt.Errorf("%w: fsync is %s, set it to on", ErrUnsafeSettings, s.Fsync))
 	}
 	if s.FullPageWrites != "on" {

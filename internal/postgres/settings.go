@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+
+	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 // serverCommand passes every setting on the command line: nothing written at an earlier start, by an earlier
@@ -62,6 +64,9 @@ func tunedSettings(durable bool) map[string]string {
 	}
 	if durable {
 		settings["fsync"] = "on"
+		if seeded.On(seeded.FsyncOff) {
+			settings["fsync"] = "off"
+		}
 		settings["full_page_writes"] = "on"
 		settings["synchronous_commit"] = "on"
 		return settings

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -30,6 +31,20 @@ func inRecovery(row interface{ Scan(into ...any) error }) (standby bool, err err
 // cfg are of no effect. The primary waits for it where its synchronous_standby_names say so; its name there is its directory's.
 func StartStandby(ctx context.Context, primary *Cluster, cfg ClusterConfig) (*Cluster, error) {
 	return startCluster(ctx, cfg, primary)
+}
+
+// StartStandbyOf is StartStandby for a primary that another process runs, by a URL that Cluster.URL gave there.
+func StartStandbyOf(ctx context.Context, primary string, cfg ClusterConfig) (*Cluster, error) {
+	at, err := url.Parse(primary)
+	if err != nil {
+		return nil, errors.New("the primary's URL cannot be read") // what is wrong with it may hold the password
+	}
+	of := &Cluster{}
+	of.password, _ = at.User.Password()
+	if of.port, err = strconv.Atoi(at.Port()); err != nil {
+		return nil, fmt.Errorf("the primary's port: %w", err)
+	}
+	return startCluster(ctx, cfg, of)
 }
 
 // ensureCopy takes a base backup of the primary if there is no data yet, beside its final place as ensureData does. A standby has

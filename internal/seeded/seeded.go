@@ -7,11 +7,12 @@ type Name string
 
 // The bugs, by where they are.
 const (
+	FsyncOff              Name = "fsync-off"
 	AsyncCommit           Name = "async-commit"
 	AckBeforeCommit       Name = "ack-before-commit"
 	CommitDeadline        Name = "commit-deadline"
 	PublishBeforeCommit   Name = "publish-before-commit"
-	HeadNotCompared       Name = "head-not-compared"
+	PositionsLost         Name = "positions-lost"
 	DigestNotChained      Name = "digest-not-chained"
 	GateRemoved           Name = "gate-removed"
 	FactTwice             Name = "fact-twice"
@@ -47,11 +48,12 @@ type Bug struct {
 // All lists the bugs.
 func All() []Bug {
 	return []Bug{
+		{FsyncOff, "1: what Postgres commits is not flushed to the disk"},
 		{AsyncCommit, "1: commits are acknowledged before they are on disk"},
 		{AckBeforeCommit, "1: a round is answered before it is committed"},
 		{CommitDeadline, "1: a commit that takes too long is answered as not stored"},
 		{PublishBeforeCommit, "3: the relay is given events before they are committed"},
-		{HeadNotCompared, "2: positions are handed out without comparing the log's head"},
+		{PositionsLost, "2: the positions of a round that was not stored are not given again"},
 		{DigestNotChained, "2: the digests of a round do not follow from each other"},
 		{GateRemoved, "1: what the standby lacks is told"},
 		{FactTwice, "5: an adjustment that is sent again is applied again"},

@@ -134,15 +134,42 @@ func showing(status string) func(object) bool {
 
 // repeat appends a copy of an operation, as another one.
 func repeat(suits func(object) bool) func(*testing.T, []object) []object {
+	return again(suits, func(object) {})
+}
+
+// again appends a changed copy of an operation, as another one that came after all.
+func again(suits func(object) bool, change func(object)) func(*testing.T, []object) []object {
 	return func(t *testing.T, all []object) []object {
 		t.Helper()
-		again := object{}
+		other := object{}
 		for name, value := range one(t, all, suits) {
-			again[name] = value
+			other[name] = value
 		}
-		again["id"] = 1 << 50
-		return append(all, again)
+		other["id"], other["call"], other["ret"] = 1<<50, 1<<60, 1<<60+1
+		change(other)
+		return append(all, other)
 	}
+}
+
+// lone changes an acknowledged operation that is the only one with its value of a member.
+func lone(kind, member string, change func(object)) func(*testing.T, []object) []object {
+	return func(t *testing.T, all []object) []object {
+		t.Helper()
+		ids := map[any]map[int64]bool{}
+		for _, o := range all {
+			if ids[o[member]] == nil {
+				ids[o[member]] = map[int64]bool{}
+			}
+			ids[o[member]][number(o["id"])] = true
+		}
+		change(one(t, all, func(o object) bool { return answered(kind, 201)(o) && len(ids[o[member]]) == 1 }))
+		return all
+	}
+}
+
+// refuse makes of an operation one that was refused.
+func refuse(status int, problem string) func(object) {
+	return func(o object) { o["out"], o["code"], o["problem"] = "refused", status, problem }
 }
 
 // logged appends an event made of another, as somebody would who can write to the log.
@@ -180,6 +207,9 @@ func corruptions() []corruption {
 		{"an acknowledged adjustment that was lost", historyFile, set(answered("stock", 201), func(o object) { o["mark"] = "s-lost" }), 1, "stock"},
 		{"a record that was lost", collected("records"), set(func(o object) bool { return o["system"] == "outside" }, func(o object) { o["revision"] = 0 }), 1, "auxiliary records"},
 		{"a refused write that took effect", historyFile, set(answered("amend", 200), func(o object) { o["out"], o["code"] = "refused", 412 }), 1, "amend"},
+		{"a change of a version that it was not made for", historyFile, set(answered("amend", 200), func(o object) { o["if"] = number(o["if"]) - 1 }), 1, "amend"},
+		{"an order that was refused and is there", historyFile, lone("submit", "ref", refuse(503, "overloaded")), 1, "submit"},
+		{"an adjustment that was refused and is there", historyFile, lone("stock", "mark", refuse(503, "overloaded")), 1, "stock"},
 		{"other content than was acknowledged", historyFile, set(answered("submit", 201), func(o object) { o["mark"] = "other" }), 1, "submit"},
 		{"an order seen before it was submitted", historyFile, func(t *testing.T, all []object) []object {
 			t.Helper()
@@ -217,6 +247,10 @@ func corruptions() []corruption {
 		{"another answer under the same key", historyFile, set(func(o object) bool { return o["k"] == "again" && o["out"] == "ok" }, func(o object) { o["pos"] = number(o["pos"]) + 1 }), 5, "again"},
 		{"a result acknowledged as new twice", historyFile, repeat(answered("result", 201)), 6, "result"},
 		{"a result applied twice", collected("log"), logged("task.result_posted", keep), 6, "log"},
+		{"a result refused that was acknowledged", historyFile, again(answered("result", 201), refuse(409, "task_state")), 6, "result"},
+		{"an announced order that is not found without its position", historyFile, set(func(o object) bool {
+			return answered("pull", 200)(o) && number(o["heard"]) > 0
+		}, func(o object) { o["out"], o["code"], o["pos"] = "refused", 404, 0 }), 7, "pull"},
 		{"a stale read", historyFile, set(func(o object) bool {
 			return answered("read", 200)(o) && number(o["token"]) > 0 && number(o["v"]) > 1
 		}, func(o object) { o["v"] = 0 }), 7, "read"},

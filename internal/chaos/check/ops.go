@@ -46,6 +46,7 @@ func (l *ledger) checkOps(ops []history.Op, records map[string]int64) {
 	}
 	l.checkCommitOrder(ops)
 	l.checkKeys(ops)
+	l.checkRefused(ops)
 }
 
 // checkKeys holds answers under one Idempotency-Key against each other: all of them are the first.
@@ -208,8 +209,8 @@ func recordKey(order, system, id string) string { return order + " " + system + 
 func (l *ledger) checkRead(op *history.Op) {
 	s := l.orders[op.Order]
 	if op.Status == http.StatusNotFound {
-		if s != nil && s.asOf(max(op.Position, op.Token)) != nil {
-			l.report.add(7, pathOf(op), "order %s was told of at %d (answer of %d), and was not found by %s%s", op.Order, op.Token, op.Position, op.Tenant, op.Party)
+		if told := max(op.Token, op.Heard); s != nil && s.asOf(max(op.Position, told)) != nil {
+			l.report.add(7, pathOf(op), "order %s was told of at %d (answer of %d), and was not found by %s%s", op.Order, told, op.Position, op.Tenant, op.Party)
 		}
 		return
 	}

@@ -77,6 +77,7 @@ type Op struct {
 	IfVersion int64  `json:"if,omitempty"`
 	Token     int64  `json:"token,omitempty"` // the position that the answer had to reflect
 	Told      int64  `json:"told,omitempty"`  // the order's version that the party was told of
+	Heard     int64  `json:"heard,omitempty"` // the position that it was told of, where it did not ask for that
 	Task      string `json:"task,omitempty"`
 	Total     int64  `json:"sum,omitempty"` // of what was submitted, or the revision of a record
 

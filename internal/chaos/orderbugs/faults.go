@@ -4,46 +4,62 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/orderstore/orderstore/events"
+	"github.com/orderstore/orderstore/internal/chaos/disk"
+	chaosfaults "github.com/orderstore/orderstore/internal/chaos/faults"
 	"github.com/orderstore/orderstore/internal/seeded"
 )
 
-// fault breaks something and says how that is known.
+// fault breaks something and says how that is known; empty: it did not bite.
 type fault func(ctx context.Context, t *trial) (evidence string, err error)
 
-// faultsOf are what has to break for the bug to show, and all kinds where none is made.
-func faultsOf(bug seeded.Name) []fault {
+// faults are all of them, by what they are called in what is told.
+func faults() map[string]fault {
+	return map[string]fault{
+		"kill": kill, "kill all": killAll, "cut the power": cutPower, "fail over": failOver,
+		"end connections": endConnections, "stall commits": stallCommits, "break commits": breakCommits, "lose answers": loseAnswers,
+		"refuse webhooks": refuseWebhooks, "slow parties": slowParties, "delete the stream": deleteStream, "flip the stream": flipStream,
+	}
+}
+
+// faultsOf are what has to break for a bug to show, and all kinds where none is made.
+func faultsOf(bug seeded.Name) []string {
 	switch bug {
 	case "":
-		return []fault{kill, killAll, terminate, refuseWebhooks, recreateStream, flipStream}
+		return []string{
+			"kill", "break commits", "kill all", "stall commits", "end connections", "lose answers", "slow parties", "refuse webhooks", "delete the stream",
+			"flip the stream", "fail over", "cut the power",
+		}
+	case seeded.FsyncOff:
+		return []string{"cut the power"}
+	case seeded.GateRemoved:
+		return []string{"fail over"}
 	case seeded.AsyncCommit:
-		return []fault{killAll, killAll, killAll}
-	case seeded.AckBeforeCommit, seeded.PublishBeforeCommit, seeded.HeadNotCompared:
-		return []fault{terminate, kill, terminate, kill, terminate}
-	case seeded.CheckpointApart, seeded.AuxiliaryTwice:
-		return []fault{kill, kill, kill, kill, kill, kill}
-	case seeded.EventsSkipped:
-		return []fault{terminate, terminate, terminate, terminate}
-	case seeded.ResumedLate, seeded.WebhookMovedEarly:
-		return []fault{kill, kill, kill}
+		return []string{"kill all", "kill all", "kill all"}
+	case seeded.AckBeforeCommit, seeded.PublishBeforeCommit, seeded.PositionsLost:
+		return []string{"break commits", "kill", "break commits"}
+	case seeded.CommitDeadline:
+		return []string{"stall commits", "lose answers", "stall commits"}
+	case seeded.CheckpointApart, seeded.AuxiliaryTwice, seeded.EventsSkipped:
+		return []string{"end connections", "kill", "end connections", "kill", "end connections", "kill"}
+	case seeded.ScannedAhead:
+		return []string{"slow parties", "slow parties"}
+	case seeded.ResumedLate:
+		return []string{"kill"}
+	case seeded.WebhookMovedEarly:
+		return []string{"slow parties", "kill"}
 	case seeded.WebhookDoneEarly:
-		return []fault{refuseWebhooks}
+		return []string{"refuse webhooks"}
 	case seeded.RelayWithoutExpecting, seeded.RelayFromMemory:
-		return []fault{recreateStream, recreateStream}
+		return []string{"delete the stream", "break commits", "delete the stream"}
 	case seeded.ScrubberBlind:
-		return []fault{flipStream}
+		return []string{"flip the stream"}
 	}
 	return nil
 }
@@ -58,7 +74,7 @@ func restart(ctx context.Context, t *trial, also []int, meanwhile func() error) 
 			return "", fmt.Errorf("kill %d: %w", pid, err)
 		}
 	}
-	_ = t.cmd.Wait() // it was killed
+	<-t.ended
 	if meanwhile != nil {
 		if err := meanwhile(); err != nil {
 			return "", err
@@ -72,20 +88,26 @@ func restart(ctx context.Context, t *trial, also []int, meanwhile func() error) 
 
 // killAll ends the server and every process of its Postgres at once: what these have not written to a file is gone.
 func killAll(ctx context.Context, t *trial) (string, error) {
+	all, err := t.postgres()
+	if err != nil {
+		return "", err
+	}
+	return restart(ctx, t, all, nil)
+}
+
+// postgres are the processes of the server's Postgres.
+func (t *trial) postgres() ([]int, error) {
 	raw, err := os.ReadFile(filepath.Join(t.data(), "postgres", "data", "postmaster.pid"))
 	if err != nil {
-		return "", fmt.Errorf("find Postgres: %w", err)
+		return nil, fmt.Errorf("find Postgres: %w", err)
 	}
 	first, _, _ := strings.Cut(string(raw), "\n")
 	postmaster, err := strconv.Atoi(first)
 	if err != nil {
-		return "", fmt.Errorf("find Postgres: %w", err)
+		return nil, fmt.Errorf("find Postgres: %w", err)
 	}
 	children, err := childrenOf(postmaster)
-	if err != nil {
-		return "", err
-	}
-	return restart(ctx, t, append([]int{postmaster}, children...), nil)
+	return append([]int{postmaster}, children...), err
 }
 
 func childrenOf(parent int) ([]int, error) {
@@ -111,90 +133,17 @@ func childrenOf(parent int) ([]int, error) {
 	return found, nil
 }
 
-const terminateAll = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'`
-
-// terminate breaks all connections to Postgres.
-func terminate(ctx context.Context, t *trial) (string, error) {
-	at, err := t.endpoints()
-	if err != nil {
-		return "", err
-	}
-	conn, err := pgx.Connect(ctx, at.Direct.Primary)
-	if err != nil {
-		return "", fmt.Errorf("connect: %w", err)
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	ended := 0
-	for range 10 {
-		var n int
-		if err := conn.QueryRow(ctx, terminateAll).Scan(&n); err != nil {
-			return "", fmt.Errorf("terminate: %w", err)
-		}
-		ended += n
-		rest(ctx, t.load/20)
-	}
-	return fmt.Sprintf("%d connections ended", ended), nil
+// cutPower takes from the server's disk what was not flushed to it.
+func cutPower(ctx context.Context, t *trial) (string, error) {
+	bite, err := chaosfaults.PowerCut[*trial]().Inject(ctx, t, rand.New(rand.NewPCG(t.seed, 1))) //nolint:gosec // moments, not secrets
+	return bite.Evidence, err
 }
 
-// refuseWebhooks has the endpoint refuse calls for a time.
-func refuseWebhooks(ctx context.Context, t *trial) (string, error) {
-	var refused atomic.Int64
-	t.users.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
-		refused.Add(1)
-		w.WriteHeader(http.StatusInternalServerError)
-		return true
-	})
-	defer t.users.Intercept(nil)
-	rest(ctx, t.load)
-	return fmt.Sprintf("%d calls refused", refused.Load()), ctx.Err()
-}
+// PIDs is the server; what it started itself is found.
+func (t *trial) PIDs() map[string]int { return map[string]int{"server": t.cmd.Process.Pid} }
 
-// recreateStream deletes the stream and makes it again, empty.
-func recreateStream(ctx context.Context, t *trial) (string, error) {
-	at, err := t.endpoints()
-	if err != nil {
-		return "", err
-	}
-	nc, err := nats.Connect(at.Direct.NATS[0])
-	if err != nil {
-		return "", fmt.Errorf("connect to the broker: %w", err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return "", fmt.Errorf("connect to the broker: %w", err)
-	}
-	s, err := js.Stream(ctx, events.Stream)
-	if err != nil {
-		return "", fmt.Errorf("find the stream: %w", err)
-	}
-	had := s.CachedInfo()
-	if err := js.DeleteStream(ctx, events.Stream); err != nil {
-		return "", fmt.Errorf("delete the stream: %w", err)
-	}
-	if _, err := js.CreateStream(ctx, had.Config); err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return "", fmt.Errorf("make the stream: %w", err)
-	}
-	return fmt.Sprintf("%d messages gone", had.State.Msgs), nil
-}
+// Disks is where the server keeps what it knows.
+func (t *trial) Disks() map[string]*disk.Disk { return map[string]*disk.Disk{"server": t.disk} }
 
-// flipStream changes bytes in the middle of the stream's file while the broker is down.
-func flipStream(ctx context.Context, t *trial) (string, error) {
-	var evidence string
-	restarted, err := restart(ctx, t, nil, func() error {
-		blocks, err := filepath.Glob(filepath.Join(t.data(), "nats", "jetstream", "*", "streams", events.Stream, "msgs", "*.blk"))
-		if err != nil || len(blocks) == 0 {
-			return errors.Join(err, errors.New("the stream has no file"))
-		}
-		raw, err := os.ReadFile(blocks[0])
-		if err != nil {
-			return fmt.Errorf("read the stream's file: %w", err)
-		}
-		for i := len(raw) / 2; i < min(len(raw)/2+64, len(raw)); i++ {
-			raw[i] ^= 0xff
-		}
-		evidence = fmt.Sprintf("64 of %d bytes of %s flipped", len(raw), filepath.Base(blocks[0]))
-		return os.WriteFile(blocks[0], raw, 0o600)
-	})
-	return evidence + ", " + restarted, err
-}
+// StartAll starts the server again.
+func (t *trial) StartAll(ctx context.Context) error { return t.start(ctx) }

@@ -9,20 +9,24 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/orderstore/orderstore/internal/chaos"
 	"github.com/orderstore/orderstore/internal/chaos/check"
+	"github.com/orderstore/orderstore/internal/chaos/disk"
 	"github.com/orderstore/orderstore/internal/chaos/workload"
 	"github.com/orderstore/orderstore/internal/seeded"
 )
 
 const (
 	startWithin  = 60 * time.Second
-	settleWithin = time.Minute // for all to be told; what takes longer is caught as lag
+	settleWithin = 90 * time.Second // for all to be told; what takes longer is caught as lag
+	stuckAfter   = 20 * time.Second // without anything told: no more is waited for
 	copyWithin   = 10 * time.Second
 	endWithin    = 20 * time.Second
+	diskSize     = 6 << 30 // sparse
 )
 
 // trial is one run: a server of one process with its own Postgres and broker.
@@ -31,9 +35,12 @@ type trial struct {
 	bug          seeded.Name
 	seed         uint64
 	load         time.Duration // between two faults
+	breaks       []string      // by name, in order
 
 	web, nats string
+	disk      *disk.Disk // nil: the server's data lies in a folder
 	cmd       *exec.Cmd
+	ended     chan struct{} // closed once cmd has
 	users     *workload.Load
 }
 
@@ -43,11 +50,16 @@ func (t *trial) run(ctx context.Context) *verdict {
 	v.err = t.judge(ctx, v)
 	v.took = time.Since(began)
 	if t.cmd != nil {
-		v.err = errors.Join(v.err, t.end())
+		t.end()
+	}
+	if t.disk != nil {
+		v.err = errors.Join(v.err, t.disk.Close(context.WithoutCancel(ctx)))
 	}
 	return v
 }
 
+// judge runs the load and the faults, and holds what is left against the invariants. A server that does not come up again after a fault has
+// broken the last of them, whatever else it broke.
 func (t *trial) judge(ctx context.Context, v *verdict) error {
 	if err := t.prepare(ctx); err != nil {
 		return err
@@ -56,15 +68,13 @@ func (t *trial) judge(ctx context.Context, v *verdict) error {
 	if err := t.users.Start(ctx); err != nil {
 		return fmt.Errorf("start load: %w", err)
 	}
-	for _, f := range faultsOf(t.bug) {
-		if !rest(ctx, t.load) {
-			return ctx.Err()
-		}
-		evidence, err := f(ctx, t)
-		if err != nil {
-			return fmt.Errorf("break: %w", err)
-		}
-		v.bites = append(v.bites, evidence)
+	switch err := t.breakThings(ctx, v); {
+	case errors.Is(err, errNotStarted):
+		v.report.Acknowledged = t.users.Counted().Acknowledged
+		v.report.Violations = append(v.report.Violations, chaos.Violation{Invariant: 10, Path: "server", What: err.Error()})
+		return nil
+	case err != nil:
+		return err
 	}
 	if !rest(ctx, t.load) {
 		return ctx.Err()
@@ -74,12 +84,8 @@ func (t *trial) judge(ctx context.Context, v *verdict) error {
 	if err != nil {
 		return err
 	}
-	t.users.Moved(at.Direct.Primary)
-	settling, cancel := context.WithTimeout(ctx, settleWithin)
-	_ = t.users.Settle(settling) // who has not heard all is found by the checker
-	cancel()
-	if err := t.users.Close(); err != nil {
-		return fmt.Errorf("end load: %w", err)
+	if err := t.settle(ctx, at.Direct.Primary); err != nil {
+		return err
 	}
 	if err := check.CollectWithin(ctx, at, t.history(), copyWithin); err != nil {
 		return fmt.Errorf("collect: %w", err)
@@ -88,13 +94,59 @@ func (t *trial) judge(ctx context.Context, v *verdict) error {
 	return err
 }
 
+// breakThings injects the faults, one after the other.
+func (t *trial) breakThings(ctx context.Context, v *verdict) error {
+	for _, name := range t.breaks {
+		if !rest(ctx, t.load) {
+			return ctx.Err()
+		}
+		evidence, err := faults()[name](ctx, t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		v.bites = append(v.bites, bite{name, evidence})
+	}
+	return nil
+}
+
+// settle waits until the parties have heard all, or hear nothing any more. Who has not heard all is found by the checker.
+func (t *trial) settle(ctx context.Context, primary string) error {
+	t.users.Moved(primary)
+	settling, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	go func() {
+		last, since := int64(-1), time.Now()
+		for rest(settling, time.Second) {
+			if now := t.users.Counted().Received; now != last {
+				last, since = now, time.Now()
+			}
+			if time.Since(since) > stuckAfter {
+				cancel()
+			}
+		}
+	}()
+	_ = t.users.Settle(settling) // see above
+	if err := t.users.Close(); err != nil {
+		return fmt.Errorf("end load: %w", err)
+	}
+	return ctx.Err()
+}
+
 func (t *trial) data() string    { return filepath.Join(t.dir, "data") }
 func (t *trial) history() string { return filepath.Join(t.dir, "run") }
+func (t *trial) said() string    { return filepath.Join(t.dir, "said") }
+func (t *trial) where() string   { return filepath.Join(t.data(), "endpoints.json") }
 
 // prepare starts the server and makes the load's clients.
 func (t *trial) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(t.dir, 0o755); err != nil { //nolint:gosec // Postgres runs as another user below it
 		return fmt.Errorf("make folder: %w", err)
+	}
+	if slices.Contains(t.breaks, "cut the power") {
+		var err error
+		if t.disk, err = disk.Make(ctx, disk.Config{Dir: filepath.Join(t.dir, "images"), Mount: t.data(), Size: diskSize}); err != nil {
+			return err
+		}
 	}
 	for _, address := range []*string{&t.web, &t.nats} {
 		free, err := freeAddress(ctx)
@@ -129,9 +181,12 @@ func freeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
+// errNotStarted says that the server was started and is not there. Test with errors.Is.
+var errNotStarted = errors.New("the server did not start")
+
 // start starts the server and waits until it says where it is.
 func (t *trial) start(ctx context.Context) error {
-	said, err := os.OpenFile(filepath.Join(t.dir, "said"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	said, err := os.OpenFile(t.said(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
@@ -145,18 +200,25 @@ func (t *trial) start(ctx context.Context) error {
 	if err := t.cmd.Start(); err != nil {
 		return fmt.Errorf("start server: %w", err)
 	}
+	t.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		_ = cmd.Wait() // how it ended is in its log
+		close(ended)
+	}(t.cmd, t.ended)
 	for until := time.Now().Add(startWithin); time.Now().Before(until); {
 		if _, err := t.endpoints(); err == nil {
 			return nil
 		}
-		if !rest(ctx, 50*time.Millisecond) {
+		select {
+		case <-t.ended:
+			return fmt.Errorf("%w: it ended by itself, see %s", errNotStarted, t.said())
+		case <-ctx.Done():
 			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("the server did not start within %s: see %s", startWithin, said.Name())
+	return fmt.Errorf("%w within %s: see %s", errNotStarted, startWithin, t.said())
 }
-
-func (t *trial) where() string { return filepath.Join(t.data(), "endpoints.json") }
 
 // endpoints are where the server says that it is.
 func (t *trial) endpoints() (chaos.Endpoints, error) {
@@ -189,14 +251,13 @@ func decode(name string, into any) error {
 }
 
 // end stops the server in good order, or kills it where it does not.
-func (t *trial) end() error {
+func (t *trial) end() {
 	if err := t.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return nil //nolint:nilerr // it has ended already
+		return // it has ended already
 	}
 	killed := time.AfterFunc(endWithin, func() { _ = t.cmd.Process.Kill() })
 	defer killed.Stop()
-	_ = t.cmd.Wait() // how it ended is in its log
-	return nil
+	<-t.ended
 }
 
 func rest(ctx context.Context, d time.Duration) bool {

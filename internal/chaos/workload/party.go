@@ -172,8 +172,13 @@ func (p *party) work(ctx context.Context, e *client.Event) error {
 	return nil
 }
 
-// pull reads the order as of the event, until the store answers. What it answers is for the checker to judge.
+// pull reads the order as of the event, until the store answers. What it answers is for the checker to judge. Sometimes it does not say as of
+// what: then it has to be found all the same.
 func (p *party) pull(ctx context.Context, e *client.Event) (*pulled, error) {
+	if p.random.IntN(4) == 0 {
+		op := &history.Op{Kind: history.Pull, Order: e.Subject, Heard: e.Position, Task: e.TaskID}
+		p.call(ctx, op, request{method: http.MethodGet, path: "/v1/orders/" + e.Subject}, takeOrder(op))
+	}
 	for ctx.Err() == nil {
 		op := &history.Op{Kind: history.Pull, Order: e.Subject, Token: e.Position, Told: e.OrderVersion, Task: e.TaskID}
 		var order *pulled

@@ -6,80 +6,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 
 	"github.com/orderstore/orderstore/client"
 	"github.com/orderstore/orderstore/internal/chaos"
 	"github.com/orderstore/orderstore/internal/chaos/history"
 )
-
-// known is an order that somebody submitted.
-type known struct {
-	tenant  string
-	ref     string // external_ref
-	id      string // empty: its answer was lost
-	body    []byte // what was submitted
-	mark    string // of body
-	key     string // Idempotency-Key; empty: it came in a batch
-	version int64  // as it was last answered
-	total   int64
-	tasks   int64 // that it is offered as
-	named   bool  // it has a customer
-}
-
-// pool is the orders that anybody may turn to, the newest of them.
-type pool struct {
-	mu  sync.Mutex
-	all []known
-}
-
-// pooled is how many orders are kept: few enough that each is turned to again and again.
-const pooled = 400
-
-func newPool() *pool { return &pool{} }
-
-func (p *pool) put(k known, random *rand.Rand) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.all) < pooled {
-		p.all = append(p.all, k)
-		return
-	}
-	p.all[random.IntN(pooled)] = k
-}
-
-// pick gives any order that suits.
-func (p *pool) pick(random *rand.Rand, suits func(*known) bool) (known, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.all) == 0 {
-		return known{}, false
-	}
-	from := random.IntN(len(p.all))
-	for i := range p.all {
-		k := &p.all[(from+i)%len(p.all)]
-		if suits(k) {
-			return *k, true
-		}
-	}
-	return known{}, false
-}
-
-// seen notes an order's id and version.
-func (p *pool) seen(tenant, ref, id string, version int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range p.all {
-		if k := &p.all[i]; k.tenant == tenant && (k.ref == ref || k.id == id && id != "") {
-			k.id, k.version = id, max(version, k.version)
-			return
-		}
-	}
-}
 
 // user is one of a tenant's users.
 type user struct {
@@ -152,8 +86,11 @@ func (u *user) order(ref string) (known, client.OrderSubmission) {
 		Lines: make([]client.LineSubmission, 1+u.random.IntN(3)),
 	}
 	tasks := int64(len(transports()))
-	if n := u.random.IntN(9); n < 8 {
+	switch n := u.random.IntN(10); {
+	case n < 8:
 		s.BusinessType, tasks = businessType(transports()[n%4]), 1
+	case n == 8:
+		s.BusinessType, tasks = nobodysWork, 0
 	}
 	sum := s.Shipping
 	for i := range s.Lines {
@@ -260,12 +197,31 @@ func (u *user) ownKnown() (known, bool) {
 	return u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.id != "" })
 }
 
-// amend sets an attribute that no other amendment sets, and the shipping.
+// changeable is an order to change: half of them are of work that nobody does, since the others come to their end soon.
+func (u *user) changeable() (known, bool) {
+	if u.random.IntN(2) == 0 {
+		k, ok := u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.id != "" && k.version > 0 && k.tasks == 0 })
+		if ok {
+			return k, true
+		}
+	}
+	return u.load.shared.pick(u.random, func(k *known) bool { return u.own(k) && k.id != "" && k.version > 0 })
+}
+
+// amend changes an order, and sometimes once more for the version that it had before, as one who did not hear of the first change.
 func (u *user) amend(ctx context.Context) {
-	k, ok := u.ownKnown()
-	if !ok || k.version == 0 {
+	k, ok := u.changeable()
+	if !ok {
 		return
 	}
+	u.amendAt(ctx, k)
+	if u.random.IntN(4) == 0 {
+		u.amendAt(ctx, k)
+	}
+}
+
+// amendAt sets an attribute that no other amendment sets, and the shipping, for the version that is known.
+func (u *user) amendAt(ctx context.Context, k known) {
 	u.number++
 	k.mark = fmt.Sprintf("a-%d-%d", u.client, u.number)
 	op := k.op(history.Amend)
@@ -278,8 +234,8 @@ func (u *user) amend(ctx context.Context) {
 }
 
 func (u *user) cancel(ctx context.Context) {
-	k, ok := u.ownKnown()
-	if !ok || k.version == 0 {
+	k, ok := u.changeable()
+	if !ok {
 		return
 	}
 	u.number++

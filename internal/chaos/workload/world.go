@@ -82,6 +82,9 @@ func businessType(transport string) string { return "chaos." + transport }
 // shared is the work of which every provider gets a task: who is first counts.
 const sharedWork = "chaos.all"
 
+// nobodysWork is the work that no provider does: an order of it can be changed until it is cancelled.
+const nobodysWork = "chaos.nobody"
+
 // prepareWithin is how long a cluster may take until all are registered.
 const prepareWithin = 2 * time.Minute
 
